@@ -1,0 +1,3 @@
+//! Composition: settings → store, platforms, Fini, workers, servers. Owns start and shutdown.
+
+pub mod settings;

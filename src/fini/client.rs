@@ -1,0 +1,3 @@
+//! The client.
+#[derive(Clone)]
+pub struct Client;

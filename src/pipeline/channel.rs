@@ -1,0 +1,104 @@
+//! A channel as the workers see it: its connector and the rules of its conversations and replies.
+
+use serde::Deserialize;
+
+use crate::domain::id::BotId;
+use crate::domain::span::{OptionalSpan, Rate, Span};
+
+/// What happens to messages that wait while a turn is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Burst {
+    /// They become one question, joined by line breaks.
+    Merge,
+    /// Each is a question of its own.
+    Queue,
+}
+
+/// Whose lane it is where several people write in one chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    Room,
+    User,
+}
+
+/// `[conversations]`; a channel may override each key in `[channels.NAME.conversations]`.
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct Conversations {
+    pub burst: Burst,
+    /// From the first message: wait this long for more before a turn starts.
+    pub merge_window: Span,
+    /// After this long without a message, a new Fini conversation; `"none"`: never.
+    pub idle_timeout: OptionalSpan,
+    pub scope: Scope,
+    /// Per chat; beyond, the bot is silent.
+    pub max_turns: Rate,
+    /// How many chats the mapping to Fini's conversations keeps in memory.
+    pub cache_capacity: u64,
+}
+
+impl Default for Conversations {
+    fn default() -> Self {
+        Self {
+            burst: Burst::Merge,
+            merge_window: Span::secs(0),
+            idle_timeout: OptionalSpan(None),
+            scope: Scope::Room,
+            max_turns: Rate { count: 60, per: std::time::Duration::from_secs(600) },
+            cache_capacity: 100_000,
+        }
+    }
+}
+
+/// What to do with a send whose outcome is unknown, where the platform has no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUnknown {
+    Resend,
+    Hold,
+}
+
+/// `[replies]`; a channel may override each key in `[channels.NAME.replies]`.
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct Replies {
+    /// What the user is told when a turn failed for good; empty: nothing.
+    pub failure_text: String,
+    /// Age at which a turn or a delivery fails for good.
+    pub give_up_after: Span,
+    /// An answer older than this is not posted any more.
+    pub max_age: Span,
+    pub on_unknown: OnUnknown,
+}
+
+impl Default for Replies {
+    fn default() -> Self {
+        Self {
+            failure_text: String::new(),
+            give_up_after: Span::secs(24 * 3600),
+            max_age: Span::secs(24 * 3600),
+            on_unknown: OnUnknown::Resend,
+        }
+    }
+}
+
+/// Which messages of a room count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Accept {
+    Direct,
+    Mention,
+    All,
+}
+
+/// Another agent for one room or one account of the channel; the first entry that fits wins.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+pub struct BotRule {
+    /// The platform's room.
+    pub chat: Option<String>,
+    /// Its workspace, page or number.
+    pub account: Option<String>,
+    pub bot_id: BotId,
+}

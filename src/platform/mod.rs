@@ -1,0 +1,271 @@
+//! Connectors: one file a platform. A connector verifies, parses and speaks; it has no HTTP client, no
+//! retry loop, no MAC comparison and no text splitting of its own, and it can't reach the store or Fini.
+
+pub mod custom;
+pub mod slack;
+pub mod telegram;
+pub mod whatsapp;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::id::{DeliveryKey, PartId};
+use crate::domain::message::{DeliveryReport, Incoming, Receipt, Reply};
+use crate::domain::problem::Problem;
+use crate::http::{Http, Response};
+use crate::signature::{RawWebhook, Refused, Verified};
+
+/// What a connector is given to live on.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub http: Http,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// An answer that a webhook gets at once, without a message behind it: a handshake, a challenge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    /// Sent as `text/plain`.
+    pub body: String,
+}
+
+/// What a verified webhook says.
+#[derive(Debug)]
+pub enum Parsed {
+    /// Nothing but a challenge.
+    Answer(Answer),
+    /// In the webhook's own order. Empty is fine: nothing of ours in it.
+    Events(Vec<Event>),
+}
+
+#[derive(Debug)]
+pub enum Event {
+    Message(Box<Incoming>),
+    Report(DeliveryReport),
+    /// Authentic, of a kind that is not ours. The word is a metric label.
+    Ignored(&'static str),
+    /// Authentic, but not what the platform says it sends: kept as a failed message.
+    Malformed(Malformed),
+}
+
+/// Why an authentic webhook, or one element of it, can't be read. `detail` names a field, never its value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct Malformed {
+    /// Where the element has one; otherwise the intake makes one from the body's hash.
+    pub delivery_key: Option<DeliveryKey>,
+    pub detail: String,
+}
+
+impl Malformed {
+    pub fn new(detail: impl Into<String>) -> Self {
+        Self { delivery_key: None, detail: detail.into() }
+    }
+}
+
+/// One part of a reply, ready to be sent: rendered when the turn ended, so that a restart sends the same
+/// parts. Opaque to everyone but its connector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Part(pub Value);
+
+/// A part on its way.
+#[derive(Debug)]
+pub struct Delivery<'a> {
+    /// Stable over retries.
+    pub id: PartId,
+    pub address: &'a Value,
+    pub part: &'a Part,
+}
+
+/// Why a part was not taken. Says what can be done about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Not taken, and may be taken later.
+    #[error("{reason}; try again")]
+    Retry { reason: String, after: Option<Duration> },
+    /// Never will be.
+    #[error("{reason}")]
+    Permanent { reason: String },
+    /// The credential is broken: a person is needed, everything for this channel waits.
+    #[error("{reason}: the credential is refused")]
+    Credential { reason: String },
+    /// May have been taken.
+    #[error("{reason}: outcome unknown")]
+    Unknown { reason: String },
+    /// The chat lives at another address now; send there.
+    #[error("the chat has moved")]
+    Moved { address: Value },
+}
+
+impl SendError {
+    /// What PRODUCT says of an HTTP answer that is no success, where the platform says nothing more exact:
+    /// 408, 425, 429 and 5xx come again, 401 and 403 ask for a person, the rest is final.
+    pub fn from_status(response: &Response, now: Timestamp) -> Self {
+        let reason = format!("http_{}", response.status.as_u16());
+        match response.status.as_u16() {
+            401 | 403 => Self::Credential { reason },
+            408 | 425 | 429 | 500..=599 => Self::Retry { reason, after: response.retry_after(now) },
+            _ => Self::Permanent { reason },
+        }
+    }
+}
+
+impl From<crate::http::Error> for SendError {
+    fn from(error: crate::http::Error) -> Self {
+        match error {
+            crate::http::Error::NotSent(why) => Self::Retry { reason: format!("not reached: {why}"), after: None },
+            crate::http::Error::Unknown(why) => Self::Unknown { reason: why.to_owned() },
+        }
+    }
+}
+
+/// How a send whose outcome is unknown may be settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idempotency {
+    /// The platform knows the part's id again: sending twice does no harm.
+    Key,
+    /// Nothing of the kind: the channel's `on_unknown` decides.
+    None,
+}
+
+/// How fast parts may go out.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Between two parts to one chat.
+    pub per_chat: Duration,
+    /// Parts a second over the whole channel.
+    pub per_second: u32,
+}
+
+/// What `register` did or what is left to do by hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Registration {
+    Done(String),
+    /// Steps for a person, one a line.
+    ByHand(Vec<String>),
+}
+
+/// What the credentials call says: one line for a person, such as `bot @acme_help_bot (6111111111)`.
+pub type Account = String;
+
+/// A sample webhook, signed as the platform would sign it.
+pub struct Sample {
+    pub method: reqwest::Method,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub delivery_key: DeliveryKey,
+}
+
+/// Why no sample can be made; shown to the person who asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NoSample(pub String);
+
+/// What a sample should say.
+pub struct SampleOf<'a> {
+    pub text: &'a str,
+    /// `None`: the connector's own idea of a chat.
+    pub chat: Option<&'a str>,
+    pub id: &'a str,
+    /// As the platform sees the webhook: `public_url` + `/webhooks/{channel}`.
+    pub url: &'a str,
+}
+
+#[async_trait]
+pub trait Platform: Send + Sync + 'static {
+    /// The platform's word: configuration tag, metric label, `metadata.channel`.
+    fn name(&self) -> &'static str;
+
+    /// A request that carries no message and is authenticated in a way of its own: a GET handshake.
+    /// `None`: not one, go on with `verify`.
+    fn handshake(&self, _raw: &RawWebhook) -> Option<Answer> {
+        None
+    }
+
+    fn verify(&self, raw: RawWebhook, now: Timestamp) -> Result<Verified, Refused>;
+
+    /// Pure: looks at nothing but the webhook and what [`Platform::prepare`] has learnt.
+    fn parse(&self, webhook: &Verified) -> Result<Parsed, Malformed>;
+
+    /// Learns who we are on the platform, where parsing is better for knowing it. Cheap once it is known.
+    async fn prepare(&self) {}
+
+    /// The parts of a reply, within the platform's limits. None for a kind that the platform has no use for.
+    fn render(&self, reply: &Reply, chat: &Rendering<'_>) -> Result<Vec<Part>, Malformed>;
+
+    async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendError>;
+
+    fn idempotency(&self) -> Idempotency {
+        Idempotency::None
+    }
+
+    fn pace(&self) -> Pace;
+
+    /// Shows that somebody is writing. Failures don't matter.
+    async fn typing(&self, _address: &Value) {}
+
+    /// How long a typing sign stays; `None` where there is none.
+    fn typing_lasts(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The credentials call.
+    async fn check(&self) -> Result<Account, SendError>;
+
+    /// Sets the webhook, where the platform has a call for it.
+    async fn register(&self, url: &str) -> Result<Registration, SendError>;
+
+    fn sample(&self, of: &SampleOf<'_>, now: Timestamp) -> Result<Sample, NoSample>;
+}
+
+/// What a connector may know of the turn that a reply belongs to.
+pub struct Rendering<'a> {
+    pub address: &'a Value,
+    /// The delivery keys of the messages that are answered.
+    pub in_reply_to: &'a [DeliveryKey],
+}
+
+/// The table `[channels.NAME]` without the keys that every channel has: one variant a platform.
+#[derive(Clone, Debug)]
+pub enum Config {
+    Slack(slack::Config),
+    Telegram(telegram::Config),
+    Whatsapp(whatsapp::Config),
+    Custom(Box<custom::Config>),
+}
+
+/// The platforms that there are, as `platform = "…"` names them.
+pub const NAMES: [&str; 4] = ["slack", "telegram", "whatsapp", "custom"];
+
+/// What the application gives a channel's connector besides its own keys.
+#[derive(Clone, Debug, Default)]
+pub struct Common {
+    /// Replaces the platform's documented base address. Without a `/` at the end.
+    pub api_base: Option<String>,
+}
+
+/// Makes the connector of a channel, or says everything that is wrong with its keys.
+pub fn build(config: &Config, common: &Common, around: &Surroundings) -> Result<Arc<dyn Platform>, Vec<Problem>> {
+    Ok(match config {
+        Config::Slack(config) => slack::build(config, common, around)?,
+        Config::Telegram(config) => telegram::build(config, common, around)?,
+        Config::Whatsapp(config) => whatsapp::build(config, common, around)?,
+        Config::Custom(config) => custom::build(config, common, around)?,
+    })
+}
+
+/// Things that are allowed but deserve a word in `check` and at the start (a token in a query, no
+/// verification, plain `http`, a private address).
+pub fn warnings(config: &Config) -> Vec<Problem> {
+    match config {
+        Config::Slack(_) | Config::Telegram(_) | Config::Whatsapp(_) => Vec::new(),
+        Config::Custom(config) => custom::warnings(config),
+    }
+}

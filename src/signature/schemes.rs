@@ -1,0 +1,269 @@
+//! The schemes: a keyed hash over a template of the request, a shared token, Standard Webhooks.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use hmac::{KeyInit, Mac};
+
+use super::{RawWebhook, Refused, Verifier, equal};
+use crate::domain::clock::Timestamp;
+use crate::domain::secret::Secret;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    Sha1,
+    #[default]
+    Sha256,
+    Sha512,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    #[default]
+    Hex,
+    Base64,
+}
+
+impl Encoding {
+    pub fn encode(self, bytes: &[u8]) -> String {
+        match self {
+            Self::Hex => hex::encode(bytes),
+            Self::Base64 => STANDARD.encode(bytes),
+        }
+    }
+
+    /// Strict: hex in lower case, base64 with the standard alphabet and padding. What a platform
+    /// sends in another form is not what it documents.
+    fn decode(self, text: &str) -> Option<Vec<u8>> {
+        match self {
+            Self::Hex if text.bytes().any(|b| b.is_ascii_uppercase()) => None,
+            Self::Hex => hex::decode(text).ok(),
+            Self::Base64 => STANDARD.decode(text).ok(),
+        }
+    }
+}
+
+/// The keyed hash of `parts`, one after the other.
+pub fn mac(algorithm: Algorithm, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    fn run<M: Mac + KeyInit>(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+        // HMAC takes a key of any length (RFC 2104), so this never fails.
+        let Ok(mut mac) = <M as KeyInit>::new_from_slice(key) else { return Vec::new() };
+        for part in parts {
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().to_vec()
+    }
+    match algorithm {
+        Algorithm::Sha1 => run::<hmac::Hmac<sha1::Sha1>>(key, parts),
+        Algorithm::Sha256 => run::<hmac::Hmac<sha2::Sha256>>(key, parts),
+        Algorithm::Sha512 => run::<hmac::Hmac<sha2::Sha512>>(key, parts),
+    }
+}
+
+/// HMAC-SHA256 as lower-case hex.
+pub fn hmac_hex(key: &[u8], parts: &[&[u8]]) -> String {
+    hex::encode(mac(Algorithm::Sha256, key, parts))
+}
+
+/// One piece of what is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signed {
+    Literal(String),
+    Body,
+    /// The timestamp header, as received.
+    Timestamp,
+    Url,
+    Method,
+    Header(String),
+}
+
+/// A header that says when the request was signed: seconds or milliseconds since the epoch, or RFC 3339.
+#[derive(Clone, Debug)]
+pub struct TimestampHeader {
+    pub name: String,
+    /// How far from now it may lie, past or future; exactly this far still passes.
+    pub tolerance: Duration,
+}
+
+impl TimestampHeader {
+    fn judge<'r>(&self, raw: &'r RawWebhook, now: Timestamp) -> Result<&'r str, Refused> {
+        let text = raw.header(&self.name).ok_or(Refused::Missing)?;
+        let at = parse_timestamp(text).ok_or(Refused::Malformed)?;
+        // Seconds cut off what lies behind the point: the comparison must not punish that.
+        let off = now.as_secs().abs_diff(at.as_secs());
+        if off > self.tolerance.as_secs() { Err(Refused::Stale) } else { Ok(text) }
+    }
+}
+
+/// Seconds (up to 11 digits), milliseconds (more), or RFC 3339.
+fn parse_timestamp(text: &str) -> Option<Timestamp> {
+    if !text.is_empty() && text.len() <= 16 && text.bytes().all(|b| b.is_ascii_digit()) {
+        let number: i64 = text.parse().ok()?;
+        return Some(if text.len() <= 11 { Timestamp::from_secs(number) } else { Timestamp::from_millis(number) });
+    }
+    text.parse::<jiff::Timestamp>().ok().map(|at| Timestamp::from_millis(at.as_millisecond()))
+}
+
+/// A keyed hash in a header.
+#[derive(Clone, Debug)]
+pub struct Hmac {
+    /// Any of these may have signed (rotation).
+    pub secrets: Vec<Secret>,
+    pub algorithm: Algorithm,
+    pub header: String,
+    pub encoding: Encoding,
+    pub prefix: String,
+    pub signed: Vec<Signed>,
+    pub timestamp: Option<TimestampHeader>,
+}
+
+impl Hmac {
+    /// The value of the signature header for this request, by the first secret.
+    pub fn sign(&self, raw: &RawWebhook) -> Option<String> {
+        let secret = self.secrets.first()?;
+        let digest = self.digest(secret, raw)?;
+        Some(format!("{}{}", self.prefix, self.encoding.encode(&digest)))
+    }
+
+    fn digest(&self, secret: &Secret, raw: &RawWebhook) -> Option<Vec<u8>> {
+        let mut parts: Vec<&[u8]> = Vec::with_capacity(self.signed.len());
+        for piece in &self.signed {
+            parts.push(match piece {
+                Signed::Literal(text) => text.as_bytes(),
+                Signed::Body => &raw.body,
+                Signed::Url => raw.url.as_bytes(),
+                Signed::Method => raw.method.as_str().as_bytes(),
+                Signed::Header(name) => raw.header(name)?.as_bytes(),
+                Signed::Timestamp => raw.header(&self.timestamp.as_ref()?.name)?.as_bytes(),
+            });
+        }
+        Some(mac(self.algorithm, secret.expose().as_bytes(), &parts))
+    }
+}
+
+impl Verifier for Hmac {
+    fn judge(&self, raw: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
+        let given = raw.header(&self.header).ok_or(Refused::Missing)?;
+        let given = given.strip_prefix(self.prefix.as_str()).ok_or(Refused::Malformed)?;
+        let given = self.encoding.decode(given).ok_or(Refused::Malformed)?;
+        if let Some(timestamp) = &self.timestamp {
+            timestamp.judge(raw, now)?;
+        }
+        let mut genuine = false;
+        for secret in &self.secrets {
+            genuine |= equal(&self.digest(secret, raw).ok_or(Refused::Missing)?, &given);
+        }
+        if genuine { Ok(()) } else { Err(Refused::Wrong) }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenPlace {
+    Header(String),
+    /// Ends up in access logs; `check` warns.
+    Query(String),
+    /// A path into the JSON or form body, such as `["token"]`.
+    Field(Vec<String>),
+}
+
+/// A shared token that is sent along. It covers neither the body nor the time.
+#[derive(Clone, Debug)]
+pub struct Token {
+    pub secrets: Vec<Secret>,
+    pub place: TokenPlace,
+    /// In front of the token, such as `Bearer `; mostly empty.
+    pub prefix: String,
+}
+
+impl Verifier for Token {
+    fn judge(&self, raw: &RawWebhook, _now: Timestamp) -> Result<(), Refused> {
+        let field;
+        let given = match &self.place {
+            TokenPlace::Header(name) => raw.header(name).ok_or(Refused::Missing)?,
+            TokenPlace::Query(key) => raw.query(key).ok_or(Refused::Missing)?,
+            TokenPlace::Field(path) => {
+                field = body_field(raw, path).ok_or(Refused::Missing)?;
+                field.as_str()
+            }
+        };
+        let given = given.strip_prefix(self.prefix.as_str()).ok_or(Refused::Malformed)?;
+        let mut genuine = false;
+        for secret in &self.secrets {
+            genuine |= equal(secret.expose().as_bytes(), given.as_bytes());
+        }
+        if genuine { Ok(()) } else { Err(Refused::Wrong) }
+    }
+}
+
+fn body_field(raw: &RawWebhook, path: &[String]) -> Option<String> {
+    let form = raw.header("content-type").is_some_and(|t| t.starts_with("application/x-www-form-urlencoded"));
+    if form {
+        let key = path.first().filter(|_| path.len() == 1)?;
+        let mut values = url::form_urlencoded::parse(&raw.body).filter(|(k, _)| k == key);
+        let first = values.next()?.1.into_owned();
+        return values.next().is_none().then_some(first);
+    }
+    let body: serde_json::Value = serde_json::from_slice(&raw.body).ok()?;
+    let found = path.iter().try_fold(&body, |at, key| at.get(key))?;
+    found.as_str().map(str::to_owned)
+}
+
+/// Standard Webhooks 1.0.0, symmetric (`v1`); also with Svix's header names.
+#[derive(Clone, Debug)]
+pub struct StandardWebhooks {
+    /// `whsec_` + base64, or the base64 alone.
+    pub secrets: Vec<Secret>,
+    pub tolerance: Duration,
+}
+
+impl StandardWebhooks {
+    /// The key inside a secret; `None` where it isn't base64.
+    pub fn key(secret: &Secret) -> Option<Vec<u8>> {
+        let text = secret.expose();
+        let text = text.strip_prefix("whsec_").unwrap_or(text);
+        STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).ok().filter(|key| !key.is_empty())
+    }
+
+    /// The three headers for a request that we send. `None` where no secret is usable.
+    pub fn sign(&self, id: &str, now: Timestamp, body: &[u8]) -> Option<[(&'static str, String); 3]> {
+        let at = now.as_secs().to_string();
+        let mut signatures = Vec::new();
+        for secret in &self.secrets {
+            let key = Self::key(secret)?;
+            signatures.push(format!("v1,{}", STANDARD.encode(Self::digest(&key, id, &at, body))));
+        }
+        Some([("webhook-id", id.to_owned()), ("webhook-timestamp", at), ("webhook-signature", signatures.join(" "))])
+    }
+
+    fn digest(key: &[u8], id: &str, at: &str, body: &[u8]) -> Vec<u8> {
+        mac(Algorithm::Sha256, key, &[id.as_bytes(), b".", at.as_bytes(), b".", body])
+    }
+}
+
+impl Verifier for StandardWebhooks {
+    fn judge(&self, raw: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
+        // One family of headers or the other, never a mixture.
+        let family = if raw.headers.contains_key("webhook-id") { "webhook" } else { "svix" };
+        let id = raw.header(&format!("{family}-id")).filter(|id| !id.is_empty()).ok_or(Refused::Missing)?;
+        let signatures = raw.header(&format!("{family}-signature")).ok_or(Refused::Missing)?;
+        let name = format!("{family}-timestamp");
+        let at = TimestampHeader { name, tolerance: self.tolerance }.judge(raw, now)?;
+        if !at.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(Refused::Malformed);
+        }
+        let mut genuine = false;
+        for secret in &self.secrets {
+            let Some(key) = Self::key(secret) else { continue };
+            let expected = Self::digest(&key, id, at, &raw.body);
+            for signature in signatures.split(' ').filter_map(|entry| entry.strip_prefix("v1,")) {
+                if let Ok(given) = STANDARD.decode(signature) {
+                    genuine |= equal(&expected, &given);
+                }
+            }
+        }
+        if genuine { Ok(()) } else { Err(Refused::Wrong) }
+    }
+}

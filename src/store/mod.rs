@@ -1,0 +1,589 @@
+//! What is kept, and the promises about it: one trait, which every store keeps to the letter
+//! (`tests/store.rs` runs one suite of promises on each).
+//!
+//! - A **lane** is a chat of a channel. Two kinds of work happen in it, each by one holder at a time: its
+//!   turns with Fini, and the deliveries of its replies. A holder has a [`Lease`]; every write that follows
+//!   from the work carries it and changes nothing once somebody else holds the lane ([`StoreError::Fenced`]).
+//! - Each method is one transaction, durable when it returns. No transaction stays open across a call.
+//! - Times of leases and schedules are the store's own clock: callers say how long from now.
+//!
+//! A store knows neither Fini's nor a platform's shapes: addresses, parts and events are JSON to it.
+
+pub mod sqlite;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{
+    BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, EventId, InteractionId, LaneId, MessageId, Owner, PartId, TurnId,
+};
+use crate::domain::message::{Receipt, ReplyKind, ReportOutcome, Reported, Role};
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Can't be used now: away, full, or its disk failed. Nothing was changed.
+    #[error("the store can't be used now: {0}")]
+    Unavailable(String),
+    /// Somebody else holds the lane by now. Nothing was changed.
+    #[error("the lease is lost")]
+    Fenced,
+    /// What it holds is not what it wrote, or a statement is wrong: a defect.
+    #[error("the store is inconsistent: {0}")]
+    Corrupt(String),
+}
+
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+// ---------------------------------------------------------------------------------------------- intake
+
+/// Something to keep before a webhook is acknowledged.
+#[derive(Clone, Debug)]
+pub enum NewItem {
+    Message(Box<NewMessage>),
+    /// Authentic, but unreadable or too old: kept as a failed message, never worked on.
+    Unusable(NewUnusable),
+}
+
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    pub id: MessageId,
+    pub channel: ChannelName,
+    pub delivery_key: DeliveryKey,
+    pub chat: ChatKey,
+    pub chat_ref: ChatRef,
+    pub sender: Option<String>,
+    pub role: Role,
+    pub text: String,
+    pub user_attributes: Map<String, Value>,
+    pub bot_id: BotId,
+    pub address: Value,
+    /// Set where the platform promises no order: waiting messages are sorted by it.
+    pub sort_at: Option<Timestamp>,
+    /// Only if the chat's lane exists: a thread in which the bot was mentioned before.
+    pub only_if_known: bool,
+    /// How long the lane waits for more before its turn starts.
+    pub merge_window: Duration,
+    /// Somebody waits for the answer in the response: replies are not delivered before this has passed
+    /// or [`Store::stop_waiting`] is called.
+    pub wait: Option<Duration>,
+    /// `enabled = false`: kept, its lane is not scheduled.
+    pub dormant: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct NewUnusable {
+    pub id: MessageId,
+    pub channel: ChannelName,
+    pub delivery_key: DeliveryKey,
+    /// A code: `malformed`, `too_old`.
+    pub reason: String,
+    /// For the person who looks at it: names a field, never a value.
+    pub detail: String,
+    /// What came, cut to 64 KiB.
+    pub raw: String,
+}
+
+/// In the order of the items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    New(MessageId),
+    /// Was here before, under this id. Nothing was changed.
+    Duplicate(MessageId),
+    /// `only_if_known`, and the chat isn't. Nothing was kept, the delivery key is still free.
+    UnknownChat,
+}
+
+// ---------------------------------------------------------------------------------------------- leases
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Work {
+    Turns,
+    Deliveries,
+}
+
+/// Some channels that share a limit, and how many more of their lanes may be worked on now.
+#[derive(Clone, Debug)]
+pub struct Want {
+    pub channels: Vec<ChannelName>,
+    pub limit: usize,
+}
+
+/// The right to work in a lane. `fence` rises with every lease of this lane and kind of work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub lane: LaneId,
+    pub work: Work,
+    pub fence: i64,
+    pub channel: ChannelName,
+    pub chat_ref: ChatRef,
+}
+
+/// When the lane is looked at next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// When there is something to do: at once if there is by now (turns: when the merge window of the
+    /// first waiting message has passed), else when something comes.
+    WhenNeeded { merge_window: Duration },
+    /// Not before this has passed, whatever comes.
+    After(Duration),
+}
+
+// ---------------------------------------------------------------------------------------------- turns
+
+/// What a holder sees of its lane: the head and what waits.
+#[derive(Clone, Debug)]
+pub struct LaneView {
+    /// The store's clock.
+    pub now: Timestamp,
+    /// Which conversation of this chat is current; 0: none yet.
+    pub generation: u32,
+    /// Of the current generation.
+    pub bot_id: Option<BotId>,
+    /// When the chat last had a turn (asked or answered); for `idle_timeout`.
+    pub last_turn_at: Option<Timestamp>,
+    /// The turn that was begun and has not ended.
+    pub turn: Option<Turn>,
+    /// In the order of acknowledgement; at most 200.
+    pub waiting: Vec<Waiting>,
+    /// Turns of role `user` begun within the window that was asked for.
+    pub recent_turns: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub id: MessageId,
+    pub delivery_key: DeliveryKey,
+    pub received_at: Timestamp,
+    pub sort_at: Option<Timestamp>,
+    pub sender: Option<String>,
+    pub role: Role,
+    pub text: String,
+    pub user_attributes: Map<String, Value>,
+    pub bot_id: BotId,
+    pub address: Value,
+}
+
+/// One question to Fini. Who belongs to it is fixed from the moment that its call may have left.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    pub id: TurnId,
+    pub generation: u32,
+    pub bot_id: BotId,
+    pub role: Role,
+    pub content: String,
+    pub user_attributes: Map<String, Value>,
+    pub address: Value,
+    /// The delivery keys of its messages, in order.
+    pub in_reply_to: Vec<DeliveryKey>,
+    /// When its oldest message was acknowledged.
+    pub received_at: Timestamp,
+    pub state: TurnState,
+    /// Calls that were begun.
+    pub asked: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnState {
+    /// Not asked, or asked with the certainty that nothing came of it.
+    Open,
+    /// The call may have left and its outcome was never written down: the process died.
+    Asking { since: Timestamp },
+    /// The call ended without telling what became of it.
+    Unknown {
+        asked_at: Timestamp,
+        since: Timestamp,
+        /// Fini answered (a 500): it is done with the call. Otherwise the call may still be running.
+        answered: bool,
+        /// Looks so far that found nothing.
+        looks: u32,
+    },
+}
+
+/// Written before the call, so that a restart knows that it may have left.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    pub turn: TurnId,
+    /// Empty if the turn was begun before; its members don't change.
+    pub members: Vec<MessageId>,
+    pub role: Role,
+    pub content: String,
+    pub user_attributes: Map<String, Value>,
+    pub address: Value,
+    pub bot_id: BotId,
+    /// The lane's current generation from now on. A higher one than before begins a new conversation.
+    pub generation: u32,
+    /// Of this chat and generation; goes to Fini.
+    pub reference: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct NewPart {
+    pub id: PartId,
+    /// Parts of one reply share it: later ones are not sent after one has failed for good.
+    pub reply: u32,
+    pub kind: ReplyKind,
+    pub part: Value,
+}
+
+/// Ends a turn; its parts are in the outbox in the same commit.
+#[derive(Clone, Debug)]
+pub struct TurnEnd {
+    pub turn: TurnId,
+    pub outcome: TurnOutcome,
+    pub address: Value,
+    pub parts: Vec<NewPart>,
+    /// All events that came back, in order; also what makes the conversation discoverable.
+    pub events: Vec<EventId>,
+    /// The earliest `createdAt` among them, by Fini's clock.
+    pub first_event_at: Option<Timestamp>,
+    /// For the page and `messages show`: a code for each event in order, such as `finibot/message`.
+    pub event_kinds: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TurnOutcome {
+    Answered,
+    /// For good. A code such as `fini_400`, and a sentence for a person.
+    Failed {
+        reason: String,
+        detail: String,
+    },
+    /// A person decides.
+    Held {
+        reason: String,
+        detail: String,
+    },
+}
+
+// ---------------------------------------------------------------------------------------------- conversations
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conversation {
+    pub lane: LaneId,
+    pub generation: u32,
+    pub channel: ChannelName,
+    pub bot_id: BotId,
+    pub reference: String,
+    pub interaction_id: Option<InteractionId>,
+    /// When its first call was begun, by the store's clock; `None`: never asked.
+    pub asked_at: Option<Timestamp>,
+    /// What the first answers brought, until the id is known.
+    pub first_events: Vec<EventId>,
+    pub first_event_at: Option<Timestamp>,
+    /// The last event known of it.
+    pub watermark: Option<EventId>,
+    /// The first answer came so long ago that looking for the id begins to be pointless after this.
+    pub answered_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adopted {
+    /// It is ours now, or was before.
+    Yes,
+    /// Another chat (or another generation of this one) holds this id. Nothing was changed.
+    HeldByAnother,
+    /// This conversation has another id already. Nothing was changed.
+    Known,
+}
+
+// ---------------------------------------------------------------------------------------------- deliveries
+
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub id: PartId,
+    pub turn: TurnId,
+    pub address: Value,
+    pub part: Value,
+    /// When its turn ended.
+    pub answered_at: Timestamp,
+    pub state: OutgoingState,
+    /// Sends that were begun.
+    pub attempts: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutgoingState {
+    Pending,
+    /// A send was begun and its outcome never written down.
+    Sending {
+        since: Timestamp,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendEnd {
+    Sent(Receipt),
+    /// For good; later parts of the same reply are not sent.
+    Failed {
+        reason: String,
+        detail: String,
+    },
+    /// A person decides; later parts of the same reply wait with it.
+    Held {
+        reason: String,
+        detail: String,
+    },
+    /// Was not taken: pending again, released until then.
+    Deferred {
+        after: Duration,
+        reason: String,
+    },
+}
+
+// ---------------------------------------------------------------------------------------------- looking
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageState {
+    /// Waits for its turn.
+    Received,
+    /// Its turn has begun.
+    Asking,
+    /// Answered; replies on their way.
+    Answered,
+    Done,
+    /// Of a kind that is not answered, or beyond `max_turns`. `reason` says which.
+    Dropped,
+    Failed,
+    Held,
+}
+
+impl MessageState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Asking => "asking",
+            Self::Answered => "answered",
+            Self::Done => "done",
+            Self::Dropped => "dropped",
+            Self::Failed => "failed",
+            Self::Held => "held",
+        }
+    }
+}
+
+/// A message and everything that is known of its way.
+#[derive(Clone, Debug, Serialize)]
+pub struct Story {
+    pub id: MessageId,
+    pub channel: ChannelName,
+    pub chat_ref: Option<ChatRef>,
+    pub role: Role,
+    /// `None`: pruned.
+    pub text: Option<String>,
+    pub state: MessageState,
+    pub reason: Option<String>,
+    pub detail: Option<String>,
+    pub received_at: Timestamp,
+    pub turn: Option<TurnStory>,
+    pub parts: Vec<PartStory>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct TurnStory {
+    pub id: TurnId,
+    pub generation: u32,
+    pub bot_id: BotId,
+    pub interaction_id: Option<InteractionId>,
+    pub asked: u32,
+    pub asked_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub event_kinds: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct PartStory {
+    pub id: PartId,
+    pub kind: ReplyKind,
+    /// `pending`, `sending`, `sent`, `failed`, `held`.
+    pub state: String,
+    pub reason: Option<String>,
+    pub attempts: u32,
+    pub sent_at: Option<Timestamp>,
+    /// `None`: pruned.
+    pub part: Option<Value>,
+}
+
+/// Which messages to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub channel: Option<ChannelName>,
+    /// Empty: all.
+    pub states: Vec<MessageState>,
+    /// Only those received at least this long ago (`stuck`: received or asking for long).
+    pub older_than: Option<Duration>,
+    pub limit: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// It waits for its turn again.
+    Turn,
+    /// Its parts that were not delivered wait again.
+    Delivery,
+    /// There is nothing to do again: it says why.
+    Not(String),
+    NoSuchMessage,
+}
+
+/// How the answer to a message stands, for somebody who waits for it.
+#[derive(Clone, Debug)]
+pub enum AnswerState {
+    /// Its turn has not ended.
+    Waiting,
+    /// In order. Empty: nothing to say (or pruned by now).
+    Ended(Vec<(ReplyKind, Value)>),
+    NoSuchMessage,
+}
+
+/// Figures for `/metrics`.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    pub by_state: Vec<(ChannelName, MessageState, u64)>,
+    pub pending_parts: Vec<(ChannelName, u64)>,
+    /// How long the oldest message that waits for its turn has waited.
+    pub oldest_waiting: Option<Duration>,
+}
+
+/// Counts up whenever there may be something new; the number itself means nothing.
+#[derive(Clone)]
+pub struct Bells {
+    pub turns: watch::Receiver<u64>,
+    pub deliveries: watch::Receiver<u64>,
+    /// A turn ended.
+    pub ended: watch::Receiver<u64>,
+}
+
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// 32 random bytes, made when the store was: the key of everything keyed that this installation shows.
+    async fn installation_key(&self) -> Result<[u8; 32]>;
+
+    /// Rings at least for what this process changed; others' changes are found by looking.
+    fn bells(&self) -> Bells;
+
+    /// Whether it can be written to now.
+    async fn probe(&self) -> Result<()>;
+
+    // intake ------------------------------------------------------------------------------------
+
+    /// Keeps all of a webhook in one commit. A message whose key is known changes nothing.
+    async fn accept(&self, items: Vec<NewItem>) -> Result<Vec<Accepted>>;
+
+    // leases ------------------------------------------------------------------------------------
+
+    /// Lanes that are due and free, those due longest first; never more than each want's limit.
+    async fn lease(&self, work: Work, owner: &Owner, wants: &[Want], ttl: Duration) -> Result<Vec<Lease>>;
+
+    /// Prolongs leases; false where one is lost.
+    async fn renew(&self, owner: &Owner, leases: &[Lease], ttl: Duration) -> Result<Vec<bool>>;
+
+    async fn release(&self, lease: &Lease, next: Next) -> Result<()>;
+
+    /// When the first lane of these channels is due; `None`: nothing is scheduled.
+    async fn next_due(&self, work: Work, channels: &[ChannelName]) -> Result<Option<Duration>>;
+
+    // turns -------------------------------------------------------------------------------------
+
+    async fn look(&self, lease: &Lease, recent: Duration) -> Result<LaneView>;
+
+    /// Writes down that Fini is about to be asked. The first time it makes the turn out of its members
+    /// and the conversation of the generation; again: another call of the same turn.
+    async fn asking(&self, lease: &Lease, asking: &Asking) -> Result<()>;
+
+    /// The call certainly had no effect: the turn is open again. Releases the lane.
+    async fn reopen(&self, lease: &Lease, turn: TurnId, after: Duration, reason: &str) -> Result<()>;
+
+    /// The call's outcome is not known, or a look found nothing: the turn is [`TurnState::Unknown`], with
+    /// one more look unless `first`. Releases the lane.
+    async fn unknown(
+        &self,
+        lease: &Lease,
+        turn: TurnId,
+        first: bool,
+        answered: bool,
+        after: Duration,
+        reason: &str,
+    ) -> Result<()>;
+
+    /// Ends the turn. The lease stays.
+    async fn end(&self, lease: &Lease, end: &TurnEnd) -> Result<()>;
+
+    /// Messages that are not to be answered: blank, or beyond `max_turns`.
+    async fn drop_waiting(&self, lease: &Lease, messages: &[MessageId], reason: &str) -> Result<()>;
+
+    // conversations -----------------------------------------------------------------------------
+
+    async fn conversation(&self, lane: LaneId, generation: u32) -> Result<Option<Conversation>>;
+
+    /// Gives a conversation its id and wakes its lane. An id belongs to one chat, for ever.
+    async fn adopt(&self, lane: LaneId, generation: u32, id: &InteractionId) -> Result<Adopted>;
+
+    // deliveries --------------------------------------------------------------------------------
+
+    /// The lane's undelivered parts, in order; at most 50.
+    async fn outgoing(&self, lease: &Lease) -> Result<(Timestamp, Vec<Outgoing>)>;
+
+    /// Writes down that a part is about to be sent, and where to.
+    async fn sending(&self, lease: &Lease, part: PartId) -> Result<()>;
+
+    async fn sent(&self, lease: &Lease, part: PartId, end: &SendEnd) -> Result<()>;
+
+    /// The chat lives at another address now: for all its parts that wait.
+    async fn moved(&self, lease: &Lease, address: &Value) -> Result<()>;
+
+    /// What the platform said later about a part. False: no such part.
+    async fn report(&self, channel: &ChannelName, of: &Reported, outcome: &ReportOutcome) -> Result<bool>;
+
+    // answers in the response --------------------------------------------------------------------
+
+    async fn answer(&self, message: MessageId) -> Result<AnswerState>;
+
+    /// The answer goes out in the response: its parts that are not yet on their way count as sent.
+    /// `None`: its turn has not ended.
+    async fn claim_answer(&self, message: MessageId) -> Result<Option<Vec<(ReplyKind, Value)>>>;
+
+    /// Nobody waits any more: the replies are delivered like any other.
+    async fn stop_waiting(&self, message: MessageId) -> Result<()>;
+
+    // looking and mending ------------------------------------------------------------------------
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<Story>>;
+
+    async fn story(&self, message: MessageId) -> Result<Option<Story>>;
+
+    /// By what the platform delivered; for `send`.
+    async fn find(&self, channel: &ChannelName, key: &DeliveryKey) -> Result<Option<MessageId>>;
+
+    /// Failed or held: once more, at the lane's head.
+    async fn retry(&self, message: MessageId) -> Result<Retried>;
+
+    async fn stats(&self) -> Result<Stats>;
+
+    /// Removes the text of messages that ended longer ago than `keep`; ids and times stay. Returns how many.
+    async fn prune(&self, keep: Duration) -> Result<u64>;
+}
+
+/// `[store]`
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct Config {
+    /// `sqlite:PATH`, relative to the working directory; may be written `env:NAME` or `file:PATH`.
+    pub url: crate::domain::secret::Secret,
+    /// How long the text of finished messages is kept; then ids and times only.
+    pub keep: crate::domain::span::Span,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            url: crate::domain::secret::Secret::new("sqlite:data/fini-bridge.db"),
+            keep: crate::domain::span::Span::secs(30 * 24 * 3600),
+        }
+    }
+}

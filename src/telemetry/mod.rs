@@ -1,0 +1,1 @@
+//! Counters and logs. Nothing here ever holds message text, names, addresses or platform ids.
