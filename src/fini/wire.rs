@@ -69,3 +69,15 @@ pub struct Agent {
 fn null_is_none<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer)
 }
+
+impl Event {
+    pub fn shown(&self) -> Option<(&EventId, &str)> {
+        None
+    }
+    pub fn code(&self) -> String {
+        String::new()
+    }
+    pub fn ends_turn(&self) -> bool {
+        true
+    }
+}

@@ -1,9 +1,13 @@
 //! A channel as the workers see it: its connector and the rules of its conversations and replies.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
-use crate::domain::id::BotId;
+use crate::domain::id::{BotId, ChannelName};
+use crate::domain::message::Incoming;
 use crate::domain::span::{OptionalSpan, Rate, Span};
+use crate::platform::Platform;
 
 /// What happens to messages that wait while a turn is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
@@ -101,4 +105,33 @@ pub struct BotRule {
     /// Its workspace, page or number.
     pub account: Option<String>,
     pub bot_id: BotId,
+}
+
+/// A configured channel, ready to work.
+pub struct Channel {
+    pub name: ChannelName,
+    pub platform: Arc<dyn Platform>,
+    pub bot_id: BotId,
+    pub bots: Vec<BotRule>,
+    /// False: messages are kept, not answered.
+    pub enabled: bool,
+    pub accept: Vec<Accept>,
+    pub conversations: Conversations,
+    pub replies: Replies,
+    /// Which of the Fini keys it uses.
+    pub key: usize,
+}
+
+impl Channel {
+    /// The agent for a message: the channel's own expression, else the first rule that fits, else the default.
+    pub fn bot_for(&self, message: &Incoming) -> BotId {
+        let fits = |rule: &&BotRule| {
+            rule.chat.as_ref().is_none_or(|chat| *chat == message.room)
+                && rule.account.as_ref().is_none_or(|account| message.account.as_ref() == Some(account))
+        };
+        match &message.bot_id {
+            Some(bot) => bot.clone(),
+            None => self.bots.iter().find(fits).map_or(&self.bot_id, |rule| &rule.bot_id).clone(),
+        }
+    }
 }

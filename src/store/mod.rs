@@ -204,6 +204,17 @@ pub enum TurnState {
     },
 }
 
+/// What is written down of a turn whose call ended without telling what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// From now on: [`TurnState::Unknown`], with no look yet.
+    Begins { answered: bool },
+    /// One more look that found nothing.
+    Looked,
+    /// Nothing changes but when it is looked at next.
+    NotLooked,
+}
+
 /// Written before the call, so that a restart knows that it may have left.
 #[derive(Clone, Debug)]
 pub struct Asking {
@@ -234,6 +245,8 @@ pub struct NewPart {
 #[derive(Clone, Debug)]
 pub struct TurnEnd {
     pub turn: TurnId,
+    /// Of a turn that ends before it was ever begun (blank, too many, too old); else empty.
+    pub members: Vec<MessageId>,
     pub outcome: TurnOutcome,
     pub address: Value,
     pub parts: Vec<NewPart>,
@@ -248,6 +261,10 @@ pub struct TurnEnd {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TurnOutcome {
     Answered,
+    /// Not for Fini: blank, or beyond `max_turns`.
+    Dropped {
+        reason: String,
+    },
     /// For good. A code such as `fini_400`, and a sentence for a person.
     Failed {
         reason: String,
@@ -499,23 +516,11 @@ pub trait Store: Send + Sync + 'static {
     /// The call certainly had no effect: the turn is open again. Releases the lane.
     async fn reopen(&self, lease: &Lease, turn: TurnId, after: Duration, reason: &str) -> Result<()>;
 
-    /// The call's outcome is not known, or a look found nothing: the turn is [`TurnState::Unknown`], with
-    /// one more look unless `first`. Releases the lane.
-    async fn unknown(
-        &self,
-        lease: &Lease,
-        turn: TurnId,
-        first: bool,
-        answered: bool,
-        after: Duration,
-        reason: &str,
-    ) -> Result<()>;
+    /// What became of the turn's call is not known. Releases the lane.
+    async fn unknown(&self, lease: &Lease, turn: TurnId, doubt: Doubt, after: Duration, reason: &str) -> Result<()>;
 
     /// Ends the turn. The lease stays.
     async fn end(&self, lease: &Lease, end: &TurnEnd) -> Result<()>;
-
-    /// Messages that are not to be answered: blank, or beyond `max_turns`.
-    async fn drop_waiting(&self, lease: &Lease, messages: &[MessageId], reason: &str) -> Result<()>;
 
     // conversations -----------------------------------------------------------------------------
 

@@ -1,0 +1,238 @@
+//! Outbox → platform: the parts of a chat in their order, each with a receipt. A restart goes on with the part
+//! that has none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use tokio_util::sync::CancellationToken;
+
+use super::Foundation;
+use super::channel::{Channel, OnUnknown};
+use super::dispatch::{Held, Worker};
+use super::gate::{Gate, Room};
+use super::retry::backoff;
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{ChannelName, LaneId};
+use crate::platform::{Delivery, Idempotency, Part, SendError};
+use crate::store::{Next, Outgoing, OutgoingState, SendEnd, StoreError, Work};
+
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_LONGEST: Duration = Duration::from_secs(300);
+/// Chats of one channel that are delivered to at once.
+const AT_ONCE: usize = 64;
+/// Platforms tolerate short bursts above their sustained rate.
+const BURST: NonZeroU32 = NonZeroU32::new(3).unwrap();
+
+pub struct Deliveries {
+    foundation: Arc<Foundation>,
+    rooms: Vec<Room>,
+    paces: HashMap<ChannelName, Paces>,
+    stop: CancellationToken,
+}
+
+struct Paces {
+    channel: DefaultDirectRateLimiter,
+    /// `None`: no gap between the parts of a chat.
+    chat: Option<DefaultKeyedRateLimiter<LaneId>>,
+}
+
+impl Paces {
+    fn new(channel: &Channel) -> Self {
+        let pace = channel.platform.pace();
+        let per_second = NonZeroU32::new(pace.per_second).unwrap_or(NonZeroU32::MIN);
+        let chat = Quota::with_period(pace.per_chat).map(|quota| RateLimiter::keyed(quota.allow_burst(BURST)));
+        Self { channel: RateLimiter::direct(Quota::per_second(per_second)), chat }
+    }
+
+    async fn wait(&self, lane: LaneId) {
+        let clock = DefaultClock::default();
+        if let Some(chat) = &self.chat {
+            while let Err(not_yet) = chat.check_key(&lane) {
+                tokio::time::sleep(not_yet.wait_time_from(clock.now())).await;
+            }
+            if chat.len() > 10_000 {
+                chat.retain_recent();
+            }
+        }
+        while let Err(not_yet) = self.channel.check() {
+            tokio::time::sleep(not_yet.wait_time_from(clock.now())).await;
+        }
+    }
+}
+
+/// Whether the lane's next part may follow at once.
+enum Lane {
+    Kept,
+    /// Its parts have to be read again.
+    Changed,
+    Released,
+}
+
+#[async_trait]
+impl Worker for Deliveries {
+    fn work(&self) -> Work {
+        Work::Deliveries
+    }
+
+    fn rooms(&self) -> &[Room] {
+        &self.rooms
+    }
+
+    async fn run(&self, held: Held) {
+        match self.deliver(&held).await {
+            Ok(()) => {}
+            Err(StoreError::Fenced) => tracing::warn!(chat = %held.lease.chat_ref, "a lane was lost to another holder"),
+            Err(error) => tracing::warn!(chat = %held.lease.chat_ref, %error, "a delivery can't go on now"),
+        }
+    }
+}
+
+impl Deliveries {
+    pub fn new(foundation: Arc<Foundation>, stop: CancellationToken) -> Self {
+        let room = |channel: &Arc<Channel>| {
+            let gate = Gate::new(channel.name.to_string(), foundation.metrics.clone());
+            Room::new(gate, vec![channel.name.clone()], AT_ONCE)
+        };
+        let rooms = foundation.channels.values().map(room).collect();
+        let paces = foundation.channels.values().map(|channel| (channel.name.clone(), Paces::new(channel))).collect();
+        Self { foundation, rooms, paces, stop }
+    }
+
+    async fn deliver(&self, held: &Held) -> Result<(), StoreError> {
+        let store = &self.foundation.store;
+        let channel = self.foundation.channels.get(&held.lease.channel);
+        let room = self.rooms.iter().find(|room| room.has(&held.lease));
+        let (Some(channel), Some(room)) = (channel, room) else {
+            return store.release(&held.lease, Next::After(Duration::from_secs(60))).await;
+        };
+        'look: loop {
+            let (now, parts) = store.outgoing(&held.lease).await?;
+            if parts.is_empty() {
+                return store.release(&held.lease, Next::WhenNeeded { merge_window: Duration::ZERO }).await;
+            }
+            for part in parts {
+                if self.stop.is_cancelled() {
+                    return store.release(&held.lease, Next::WhenNeeded { merge_window: Duration::ZERO }).await;
+                }
+                match self.one(held, channel, room, &part, now).await? {
+                    Lane::Kept => {}
+                    Lane::Changed => continue 'look,
+                    Lane::Released => return Ok(()),
+                }
+            }
+        }
+    }
+
+    async fn one(
+        &self,
+        held: &Held,
+        channel: &Channel,
+        room: &Room,
+        part: &Outgoing,
+        now: Timestamp,
+    ) -> Result<Lane, StoreError> {
+        if let Some(end) = stale(channel, part, now) {
+            return self.finish(held, channel, part, end).await;
+        }
+        if let OutgoingState::Sending { .. } = part.state {
+            // The process died between the send and its receipt.
+            if let Some(end) = self.settle_unknown(channel, "died between send and receipt") {
+                return self.finish(held, channel, part, end).await;
+            }
+        }
+        if let Some(paces) = self.paces.get(&channel.name) {
+            paces.wait(held.lease.lane).await;
+        }
+        self.foundation.store.sending(&held.lease, part.id).await?;
+        if !held.is_fresh() {
+            return Err(StoreError::Fenced);
+        }
+        let rendered = Part(part.part.clone());
+        let delivery = Delivery { id: part.id, address: &part.address, part: &rendered };
+        let error = match channel.platform.send(delivery).await {
+            Ok(receipt) => {
+                room.gate.worked();
+                return self.finish(held, channel, part, SendEnd::Sent(receipt)).await;
+            }
+            Err(error) => error,
+        };
+        tracing::info!(chat = %held.lease.chat_ref, channel = %channel.name, part = %part.id, %error, "not delivered");
+        let attempt = part.attempts.saturating_add(1);
+        let end = match error {
+            SendError::Retry { reason, after } => {
+                let wait = backoff(RETRY_FIRST, RETRY_LONGEST, attempt);
+                SendEnd::Deferred { after: after.unwrap_or(wait), reason }
+            }
+            SendError::Credential { reason } => {
+                room.gate.refused();
+                SendEnd::Deferred { after: Duration::ZERO, reason }
+            }
+            SendError::Permanent { reason } => {
+                room.gate.worked();
+                let detail = "The platform refused it for good.".to_owned();
+                SendEnd::Failed { reason, detail }
+            }
+            SendError::Unknown { reason } => self
+                .settle_unknown(channel, &reason)
+                .unwrap_or_else(|| SendEnd::Deferred { after: backoff(RETRY_FIRST, RETRY_LONGEST, attempt), reason }),
+            SendError::Moved { address } => {
+                self.foundation.store.moved(&held.lease, &address).await?;
+                return Ok(Lane::Changed);
+            }
+        };
+        self.finish(held, channel, part, end).await
+    }
+
+    /// `None`: it may be sent again. Counted, case by case.
+    fn settle_unknown(&self, channel: &Channel, reason: &str) -> Option<SendEnd> {
+        let metrics = &self.foundation.metrics;
+        if channel.platform.idempotency() == Idempotency::Key {
+            metrics.unknown_send(channel.name.as_str(), "resent_with_key");
+            return None;
+        }
+        match channel.replies.on_unknown {
+            OnUnknown::Resend => {
+                metrics.unknown_send(channel.name.as_str(), "resent");
+                None
+            }
+            OnUnknown::Hold => {
+                metrics.unknown_send(channel.name.as_str(), "held");
+                let detail = format!("It may have been delivered: {reason}.");
+                Some(SendEnd::Held { reason: "send_unknown".to_owned(), detail })
+            }
+        }
+    }
+
+    async fn finish(&self, held: &Held, channel: &Channel, part: &Outgoing, end: SendEnd) -> Result<Lane, StoreError> {
+        let (label, lane) = match &end {
+            SendEnd::Sent(_) => ("sent", Lane::Kept),
+            SendEnd::Failed { .. } => ("failed", Lane::Changed),
+            SendEnd::Held { .. } => ("held", Lane::Changed),
+            SendEnd::Deferred { .. } => ("deferred", Lane::Released),
+        };
+        self.foundation.store.sent(&held.lease, part.id, &end).await?;
+        self.foundation.metrics.delivery(channel.name.as_str(), label);
+        if let SendEnd::Failed { reason, .. } | SendEnd::Held { reason, .. } = &end {
+            tracing::warn!(chat = %held.lease.chat_ref, channel = %channel.name, part = %part.id, reason, "a part failed for good");
+        }
+        Ok(lane)
+    }
+}
+
+/// An answer that nobody should get any more: the chat has moved on.
+fn stale(channel: &Channel, part: &Outgoing, now: Timestamp) -> Option<SendEnd> {
+    let age = now.since(part.answered_at);
+    let (reason, key) = if age > channel.replies.max_age.0 {
+        ("too_old", "max_age")
+    } else if age > channel.replies.give_up_after.0 {
+        ("gave_up", "give_up_after")
+    } else {
+        return None;
+    };
+    Some(SendEnd::Failed { reason: reason.to_owned(), detail: format!("The answer is older than replies.{key}.") })
+}

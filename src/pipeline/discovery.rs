@@ -1,0 +1,250 @@
+//! Finds the id of a conversation that Fini began for us: its answer doesn't carry it. Many chats share one
+//! sweep of the list, and a sweep keeps nothing of conversations that aren't ours.
+//!
+//! A conversation is ours if one of its events is one that came back to us, or if it carries our reference.
+//! Never by text or time: an answer from somebody else's conversation is the worst that can happen.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Foundation;
+use super::plan::REFERENCE_ATTRIBUTE;
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{BotId, EventId, LaneId};
+use crate::fini::{self, Query, ReadError};
+use crate::store::{Adopted, Conversation};
+
+/// The first look comes this long after an answer, and each further one after twice the time.
+const FIRST_LOOK: Duration = Duration::from_millis(400);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// However many are looked for, one sweep a second at most.
+const BETWEEN_SWEEPS: Duration = Duration::from_secs(1);
+/// A conversation that nobody asks for any more is forgotten after this; its next turn asks again.
+const FORGET_AFTER: Duration = Duration::from_secs(90);
+/// Where Fini's own time of an event isn't known: clocks differ.
+const SKEW: Duration = Duration::from_secs(300);
+/// Fini's time is known: this covers a list that filters by something a little different.
+const MARGIN: Duration = Duration::from_secs(5);
+/// A sweep ends after so many pages of 100.
+const MOST_PAGES: usize = 50;
+
+type Place = (LaneId, u32);
+
+struct Wanted {
+    conversation: Conversation,
+    asked_for: Instant,
+    next_look: Instant,
+    pause: Duration,
+    /// Whole sweeps, begun after this was wanted, that didn't show it.
+    looks: u32,
+}
+
+/// How far the search for one conversation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// Whole sweeps so far that didn't show it.
+    Looking { looks: u32 },
+    /// It can't be found: the list is refused, or the id belongs to another chat.
+    Hopeless,
+}
+
+#[derive(Default)]
+struct State {
+    wanted: HashMap<Place, Wanted>,
+    refused: HashSet<Place>,
+    /// The key may not list: nobody waits before this has passed.
+    list_refused: Option<Instant>,
+}
+
+/// The search for one Fini key.
+pub struct Discovery {
+    foundation: Arc<Foundation>,
+    key: usize,
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+pub fn start(foundation: &Arc<Foundation>, tasks: &TaskTracker, stop: &CancellationToken) -> Vec<Arc<Discovery>> {
+    let begin = |key| {
+        let discovery =
+            Arc::new(Discovery { foundation: foundation.clone(), key, state: Mutex::default(), wake: Notify::new() });
+        let (running, stop) = (discovery.clone(), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = running.run() => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        discovery
+    };
+    (0..foundation.keys.len()).map(begin).collect()
+}
+
+impl Discovery {
+    /// Looks for the conversation from now on, if it doesn't already.
+    pub fn want(&self, conversation: Conversation) -> Search {
+        let place = (conversation.lane, conversation.generation);
+        let Ok(mut state) = self.state.lock() else { return Search::Looking { looks: 0 } };
+        let now = Instant::now();
+        if state.list_refused.is_some_and(|until| now < until) || state.refused.contains(&place) {
+            return Search::Hopeless;
+        }
+        let mut new = false;
+        let wanted = state.wanted.entry(place).or_insert_with(|| {
+            new = true;
+            Wanted {
+                conversation: conversation.clone(),
+                asked_for: now,
+                next_look: now + FIRST_LOOK,
+                pause: FIRST_LOOK,
+                looks: 0,
+            }
+        });
+        wanted.asked_for = now;
+        wanted.conversation = conversation;
+        let looks = wanted.looks;
+        drop(state);
+        if new {
+            self.wake.notify_one();
+        }
+        Search::Looking { looks }
+    }
+
+    async fn run(&self) {
+        let mut last_sweep: Option<Instant> = None;
+        let mut failures = 0;
+        loop {
+            let due = self.state.lock().ok().and_then(|state| state.wanted.values().map(|w| w.next_look).min());
+            let Some(due) = due else {
+                self.wake.notified().await;
+                continue;
+            };
+            let due = last_sweep.map_or(due, |last| due.max(last + BETWEEN_SWEEPS));
+            tokio::time::sleep_until(due.into()).await;
+            last_sweep = Some(Instant::now());
+            match self.sweep().await {
+                Ok(()) => failures = 0,
+                Err(error) => {
+                    failures += 1;
+                    self.postpone(&error, failures);
+                }
+            }
+        }
+    }
+
+    fn postpone(&self, error: &ReadError, failures: u32) {
+        let wait = match error {
+            ReadError::Throttled { retry_after: Some(wait) } => *wait,
+            _ => super::retry::backoff(Duration::from_secs(1), Duration::from_secs(30), failures),
+        };
+        tracing::warn!(%error, "conversations can't be listed");
+        let Ok(mut state) = self.state.lock() else { return };
+        if let ReadError::Key { .. } = error {
+            // Nobody waits for what can't come; after a while the next chat that wants its id tries again.
+            state.list_refused = Some(Instant::now() + Duration::from_secs(60));
+            state.wanted.clear();
+            return;
+        }
+        let now = Instant::now();
+        state.wanted.retain(|_, wanted| now.duration_since(wanted.asked_for) < FORGET_AFTER);
+        for wanted in state.wanted.values_mut() {
+            wanted.next_look = wanted.next_look.max(now + wait);
+        }
+    }
+
+    /// One walk through the list, as far back as the oldest that is looked for, for all that are.
+    async fn sweep(&self) -> Result<(), ReadError> {
+        let begun = Instant::now();
+        let searched: Vec<Conversation> = match self.state.lock() {
+            Ok(state) => state.wanted.values().map(|wanted| wanted.conversation.clone()).collect(),
+            Err(_) => return Ok(()),
+        };
+        let mut by_event: HashMap<&EventId, &Conversation> = HashMap::new();
+        let mut by_reference: HashMap<&str, &Conversation> = HashMap::new();
+        for conversation in &searched {
+            by_event.extend(conversation.first_events.iter().map(|event| (event, conversation)));
+            by_reference.insert(&conversation.reference, conversation);
+        }
+        let agents: HashSet<&BotId> = searched.iter().map(|conversation| &conversation.bot_id).collect();
+        let mut query = Query {
+            since: searched.iter().filter_map(began).min(),
+            limit: Some(100),
+            agent: agents.iter().next().filter(|_| agents.len() == 1).map(|agent| (*agent).clone()),
+            ..Query::default()
+        };
+        let mut found: HashSet<Place> = HashSet::new();
+        for _ in 0..MOST_PAGES {
+            let page = self.list(&query).await?;
+            for listed in &page.conversations {
+                let by_events =
+                    listed.events.iter().filter_map(|event| event.id.as_ref()).find_map(|id| by_event.get(id));
+                let reference = listed.user_attributes.get(REFERENCE_ATTRIBUTE).and_then(|value| value.as_str());
+                let ours = by_events.or_else(|| by_reference.get(reference?));
+                if let Some(ours) = ours
+                    && found.insert((ours.lane, ours.generation))
+                {
+                    self.adopt(ours, listed).await;
+                }
+            }
+            match page.next_cursor {
+                Some(cursor) if page.has_more && found.len() < searched.len() => query.cursor = Some(cursor),
+                _ => break,
+            }
+        }
+        let Ok(mut state) = self.state.lock() else { return Ok(()) };
+        let now = Instant::now();
+        state
+            .wanted
+            .retain(|place, wanted| !found.contains(place) && now.duration_since(wanted.asked_for) < FORGET_AFTER);
+        for conversation in &searched {
+            if let Some(wanted) = state.wanted.get_mut(&(conversation.lane, conversation.generation))
+                && wanted.next_look <= begun
+            {
+                wanted.looks += 1;
+                wanted.pause = (wanted.pause * 2).min(LONGEST_PAUSE);
+                wanted.next_look = now + wanted.pause;
+            }
+        }
+        Ok(())
+    }
+
+    async fn list(&self, query: &Query) -> Result<fini::Page, ReadError> {
+        let Some(key) = self.foundation.keys.get(self.key) else {
+            return Err(ReadError::NoAnswer("no such key".to_owned()));
+        };
+        let begun = Instant::now();
+        let page = key.client.list_conversations(query).await;
+        let outcome = page.as_ref().map_or_else(super::lookup::read_outcome, |_| "ok");
+        self.foundation.metrics.fini_call("list_conversations", outcome, begun.elapsed());
+        page
+    }
+
+    async fn adopt(&self, ours: &Conversation, listed: &fini::Conversation) {
+        let metrics = &self.foundation.metrics;
+        match self.foundation.store.adopt(ours.lane, ours.generation, &listed.id).await {
+            Ok(Adopted::Yes) => metrics.conversation(ours.channel.as_str(), "discovered"),
+            Ok(Adopted::Known) => {}
+            Ok(Adopted::HeldByAnother) => {
+                tracing::error!(
+                    channel = %ours.channel,
+                    "Fini named a conversation that another chat holds: it is dropped, and a new one begun"
+                );
+                metrics.conversation(ours.channel.as_str(), "conflict");
+                if let Ok(mut state) = self.state.lock() {
+                    state.refused.insert((ours.lane, ours.generation));
+                }
+            }
+            Err(error) => tracing::warn!(%error, "a discovered conversation can't be kept; it will be found again"),
+        }
+    }
+}
+
+/// When the conversation began, so that nothing older has to be listed. By Fini's own clock where it told it.
+fn began(conversation: &Conversation) -> Option<Timestamp> {
+    conversation.first_event_at.map(|at| at.minus(MARGIN)).or_else(|| conversation.asked_at.map(|at| at.minus(SKEW)))
+}

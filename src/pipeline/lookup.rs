@@ -1,0 +1,179 @@
+//! What became of a call to Fini whose outcome is not known: a time-out, a lost connection, a 500, a process
+//! that died in between. Looked up before anything is sent again; there is no idempotency key.
+
+use std::time::{Duration, Instant};
+
+use super::channel::Channel;
+use super::discovery::Search;
+use super::dispatch::Held;
+use super::turn::Turns;
+use crate::domain::clock::Timestamp;
+use crate::domain::id::InteractionId;
+use crate::domain::message::Role;
+use crate::fini::{Client, Conversation, Event, EventRole, Query, ReadError};
+use crate::store::{self, Doubt, StoreError, Turn, TurnState};
+
+/// Where no watermark is known, only events from about the call's time on may be ours: clocks differ.
+const SKEW: Duration = Duration::from_secs(60);
+/// To tell that a conversation is not listed, at most so many pages of 100 are read.
+const MOST_PAGES: usize = 50;
+
+/// List reaches back 90 days at most in one query.
+const LIST_REACH: Duration = Duration::from_secs(89 * 24 * 3600);
+
+/// What a look found.
+pub enum Found {
+    /// Our question, and what came behind it.
+    Answer(Vec<Event>),
+    /// Not decided yet; with what is to be written down of this look.
+    NothingYet(Doubt),
+    /// Nothing came of the call: it may be made again.
+    Nothing { new_conversation: bool },
+    /// A person decides.
+    Undecidable { reason: &'static str, detail: &'static str },
+}
+
+impl Turns {
+    pub(super) async fn find(
+        &self,
+        held: &Held,
+        channel: &Channel,
+        turn: &Turn,
+        now: Timestamp,
+    ) -> Result<Found, StoreError> {
+        let (asked_at, since, answered, looks) = match turn.state {
+            TurnState::Unknown { asked_at, since, answered, looks } => (asked_at, since, answered, looks),
+            // The process died with the call open: it was cut no later than now.
+            TurnState::Asking { .. } => return Ok(Found::NothingYet(Doubt::Begins { answered: false })),
+            TurnState::Open => return Ok(Found::Nothing { new_conversation: false }),
+        };
+        let Some(conversation) = self.foundation.store.conversation(held.lease.lane, turn.generation).await? else {
+            return Ok(Found::Nothing { new_conversation: false });
+        };
+        let (key, room, discovery) = self.key(channel)?;
+        let elapsed = now.since(since);
+        let patience = Self::patience(key);
+        let settled = elapsed >= key.settle;
+
+        let Some(id) = conversation.interaction_id.clone() else {
+            // A conversation that nobody can find is not guessed at: another one begins.
+            return Ok(match discovery.want(conversation) {
+                Search::Looking { looks } if !patience.is_over(answered, looks, elapsed) && !settled => {
+                    Found::NothingYet(Doubt::NotLooked)
+                }
+                Search::Hopeless if !answered && !settled => Found::NothingYet(Doubt::NotLooked),
+                Search::Looking { .. } | Search::Hopeless => Found::Nothing { new_conversation: true },
+            });
+        };
+
+        let begun = Instant::now();
+        let read = key.client.get_conversation(&id).await;
+        let outcome = read.as_ref().map_or_else(read_outcome, |_| "ok");
+        self.foundation.metrics.fini_call("get_conversation", outcome, begun.elapsed());
+        match read {
+            Ok(shown) => Ok(match ours(&shown, &conversation, turn, asked_at) {
+                Some((_, answer)) if is_answer(turn.role, answer) => {
+                    Found::Answer(shown_from_question(&shown, &conversation, turn, asked_at))
+                }
+                Some(_) if settled => Found::Undecidable {
+                    reason: "stored_not_answered",
+                    detail: "Fini has the message but gave no answer within fini.settle.",
+                },
+                Some(_) => Found::NothingYet(Doubt::NotLooked),
+                None if patience.is_over(answered, looks + 1, elapsed) => Found::Nothing { new_conversation: false },
+                None => Found::NothingYet(Doubt::Looked),
+            }),
+            Err(ReadError::Failed { .. }) if looks >= 1 => {
+                // Twice in a row: it may have vanished. What the list still shows has not.
+                match is_listed(&key.client, &id, &conversation, now).await {
+                    Ok(false) => Ok(Found::Nothing { new_conversation: true }),
+                    Ok(true) | Err(_) => Ok(Found::NothingYet(Doubt::Looked)),
+                }
+            }
+            Err(ReadError::Failed { .. }) => Ok(Found::NothingYet(Doubt::Looked)),
+            Err(ReadError::Throttled { retry_after }) => {
+                room.gate.throttled(retry_after);
+                Ok(Found::NothingYet(Doubt::NotLooked))
+            }
+            Err(ReadError::Key { .. }) if settled => Ok(Found::Undecidable {
+                reason: "can_not_look",
+                detail: "What became of the call is not known, and the key may not read the conversation.",
+            }),
+            Err(_) => Ok(Found::NothingYet(Doubt::NotLooked)),
+        }
+    }
+}
+
+/// Our question in the conversation: behind the watermark (or from about the time of the call on), by role and
+/// text, which is safe here: the conversation is known to be ours. With what stands behind it.
+fn ours<'c>(
+    shown: &'c Conversation,
+    known: &store::Conversation,
+    turn: &Turn,
+    asked_at: Timestamp,
+) -> Option<(usize, &'c [Event])> {
+    let watermark = known.watermark.as_ref();
+    let behind = watermark.and_then(|mark| shown.events.iter().position(|event| event.id.as_ref() == Some(mark)));
+    let first = behind.map_or(0, |position| position + 1);
+    let role = match turn.role {
+        Role::User => EventRole::User,
+        Role::Agent => EventRole::Agent,
+        Role::OtherBot => EventRole::OtherBot,
+    };
+    let is_ours = |event: &Event| {
+        event.role == role
+            && event.message.as_deref().map(str::trim) == Some(turn.content.trim())
+            && (behind.is_some() || event.created_at.is_none_or(|at| at >= asked_at.minus(SKEW)))
+    };
+    let position = first + shown.events.get(first..)?.iter().position(is_ours)?;
+    Some((position, shown.events.get(position + 1..).unwrap_or_default()))
+}
+
+fn shown_from_question(
+    shown: &Conversation,
+    known: &store::Conversation,
+    turn: &Turn,
+    asked_at: Timestamp,
+) -> Vec<Event> {
+    let position = ours(shown, known, turn, asked_at).map_or(0, |(position, _)| position);
+    shown.events.get(position..).unwrap_or_default().to_vec()
+}
+
+/// Fini has said something, or decided to say nothing. Nobody answers an agent or a bot.
+fn is_answer(role: Role, behind: &[Event]) -> bool {
+    role != Role::User || behind.iter().any(Event::ends_turn)
+}
+
+/// Whether List still shows a conversation. It is sorted by its latest message, so nothing older than the
+/// conversation's beginning has to be read.
+async fn is_listed(
+    client: &Client,
+    id: &InteractionId,
+    known: &store::Conversation,
+    now: Timestamp,
+) -> Result<bool, ReadError> {
+    let began = known.first_event_at.or(known.asked_at).unwrap_or(now).minus(SKEW);
+    let mut query = Query { since: Some(began.max(now.minus(LIST_REACH))), limit: Some(100), ..Query::default() };
+    for _ in 0..MOST_PAGES {
+        let page = client.list_conversations(&query).await?;
+        if page.conversations.iter().any(|listed| listed.id == *id) {
+            return Ok(true);
+        }
+        match page.next_cursor {
+            Some(cursor) if page.has_more => query.cursor = Some(cursor),
+            _ => return Ok(false),
+        }
+    }
+    // Too many to tell.
+    Ok(true)
+}
+
+pub fn read_outcome(error: &ReadError) -> &'static str {
+    match error {
+        ReadError::Throttled { .. } => "throttled",
+        ReadError::Key { .. } => "key_refused",
+        ReadError::Rejected { .. } => "rejected",
+        ReadError::Failed { .. } => "failed",
+        ReadError::NoAnswer(_) => "no_answer",
+    }
+}

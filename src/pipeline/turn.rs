@@ -1,0 +1,510 @@
+//! The conversation worker: takes what waits in a lane, asks Fini, and ends the turn with its replies in the
+//! outbox. Each step is written down before the next one begins, so that another process can go on from it.
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+use super::channel::Channel;
+use super::discovery::{Discovery, Search};
+use super::dispatch::{Held, Worker};
+use super::gate::{Gate, Room};
+use super::lookup::Found;
+use super::mapping::Mapping;
+use super::plan::{self, Batch, Patience, Plan, REFERENCE_ATTRIBUTE};
+use super::retry::backoff;
+use super::{FiniKey, Foundation};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{BotId, DeliveryKey, InteractionId, MessageId, PartId, TurnId};
+use crate::domain::message::{Reply, ReplyKind, Role};
+use crate::fini::{Ask, AskError, Event, EventKind, Target};
+use crate::platform::Rendering;
+use crate::store::{Asking, Doubt, NewPart, Next, StoreError, Turn, TurnEnd, TurnOutcome, TurnState, Work};
+
+/// After a call that certainly had no effect.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_LONGEST: Duration = Duration::from_secs(60);
+/// Between looks for what became of a call.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The same, after `fini.settle`: nobody could tell so far.
+const LOOK_SELDOM: Duration = Duration::from_secs(10);
+/// The next turn waits so long for the id of a new conversation, then begins another.
+const DISCOVERY: Duration = Duration::from_secs(30);
+/// A lane that waits for a discovery looks this often; the discovery itself wakes it, mostly.
+const DISCOVERY_LOOK: Duration = Duration::from_millis(500);
+/// What a 500 leaves open is settled after this: Fini is done with the call, a read may lag.
+const ANSWERED: Duration = Duration::from_secs(3);
+
+pub struct Turns {
+    pub(super) foundation: Arc<Foundation>,
+    pub(super) mapping: Mapping,
+    pub(super) discoveries: Vec<Arc<Discovery>>,
+    rooms: Vec<Room>,
+    stop: CancellationToken,
+}
+
+/// A turn in hand: everything a call to Fini needs, whether it is the first call or another one.
+pub(super) struct Question {
+    pub turn: TurnId,
+    /// Empty if the turn was begun before.
+    pub members: Vec<MessageId>,
+    pub in_reply_to: Vec<DeliveryKey>,
+    pub role: Role,
+    pub content: String,
+    pub user_attributes: Map<String, Value>,
+    pub address: Value,
+    pub bot_id: BotId,
+    pub generation: u32,
+    pub received_at: Timestamp,
+    /// Calls so far.
+    pub asked: u32,
+}
+
+impl From<Batch> for Question {
+    fn from(batch: Batch) -> Self {
+        Self {
+            turn: TurnId::generate(),
+            members: batch.members,
+            in_reply_to: batch.in_reply_to,
+            role: batch.role,
+            content: batch.content,
+            user_attributes: batch.user_attributes,
+            address: batch.address,
+            bot_id: batch.bot_id,
+            generation: batch.generation,
+            received_at: batch.received_at,
+            asked: 0,
+        }
+    }
+}
+
+impl From<Turn> for Question {
+    fn from(turn: Turn) -> Self {
+        Self {
+            turn: turn.id,
+            members: Vec::new(),
+            in_reply_to: turn.in_reply_to,
+            role: turn.role,
+            content: turn.content,
+            user_attributes: turn.user_attributes,
+            address: turn.address,
+            bot_id: turn.bot_id,
+            generation: turn.generation,
+            received_at: turn.received_at,
+            asked: turn.asked,
+        }
+    }
+}
+
+/// Whether the worker still has the lane after a step.
+pub(super) enum Lane {
+    Kept,
+    Released,
+}
+
+pub(super) type Step = Result<Lane, StoreError>;
+
+/// What a question is put to.
+enum Aim {
+    Conversation(InteractionId),
+    /// A conversation that is to be begun.
+    New,
+    /// Its id isn't known yet.
+    Wait,
+    /// Its id won't be known: another conversation has to be begun.
+    Abandon,
+}
+
+#[async_trait]
+impl Worker for Turns {
+    fn work(&self) -> Work {
+        Work::Turns
+    }
+
+    fn rooms(&self) -> &[Room] {
+        &self.rooms
+    }
+
+    async fn run(&self, held: Held) {
+        loop {
+            match self.step(&held).await {
+                Ok(Lane::Kept) => {}
+                Ok(Lane::Released) => return,
+                Err(StoreError::Fenced) => {
+                    tracing::warn!(chat = %held.lease.chat_ref, "a lane was lost to another holder");
+                    return;
+                }
+                // Nothing was written: the lease runs out, and the step is done again.
+                Err(error) => {
+                    tracing::warn!(chat = %held.lease.chat_ref, %error, "a turn can't go on now");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Turns {
+    pub fn new(foundation: Arc<Foundation>, discoveries: Vec<Arc<Discovery>>, stop: CancellationToken) -> Self {
+        let room = |(index, key): (usize, &FiniKey)| {
+            let channels = foundation.channels.values().filter(|channel| channel.key == index && channel.enabled);
+            let gate = Gate::new(format!("fini/{index}"), foundation.metrics.clone());
+            Room::new(gate, channels.map(|channel| channel.name.clone()).collect(), key.max_in_flight)
+        };
+        let rooms = foundation.keys.iter().enumerate().map(room).collect();
+        let mapping = Mapping::new(foundation.store.clone(), foundation.cache_capacity);
+        Self { foundation, mapping, discoveries, rooms, stop }
+    }
+
+    async fn step(&self, held: &Held) -> Step {
+        let store = &self.foundation.store;
+        let Some(channel) = self.foundation.channels.get(&held.lease.channel) else {
+            store.release(&held.lease, Next::After(Duration::from_secs(60))).await?;
+            return Ok(Lane::Released);
+        };
+        let rest = Next::WhenNeeded { merge_window: channel.conversations.merge_window.0 };
+        if self.stop.is_cancelled() {
+            store.release(&held.lease, rest).await?;
+            return Ok(Lane::Released);
+        }
+        let view = store.look(&held.lease, channel.conversations.max_turns.per).await?;
+        let now = view.now;
+        match plan::plan(view, channel) {
+            Plan::Rest => {
+                store.release(&held.lease, rest).await?;
+                Ok(Lane::Released)
+            }
+            Plan::Drop(batch, reason) => {
+                let outcome = TurnOutcome::Dropped { reason: reason.to_owned() };
+                self.end(held, channel, batch.into(), outcome, now).await
+            }
+            Plan::GiveUp(batch) => self.end(held, channel, batch.into(), gave_up(), now).await,
+            Plan::GiveUpTurn(turn) => self.end(held, channel, turn.into(), gave_up(), now).await,
+            Plan::Begin(batch) => self.ask(held, channel, batch.into(), now).await,
+            Plan::Again(turn) => self.ask(held, channel, turn.into(), now).await,
+            Plan::Look(turn) => self.look_up(held, channel, turn, now).await,
+        }
+    }
+
+    pub(super) fn key(&self, channel: &Channel) -> Result<(&FiniKey, &Room, &Discovery), StoreError> {
+        let missing = || StoreError::Corrupt("the channel's key is missing".to_owned());
+        let key = self.foundation.keys.get(channel.key).ok_or_else(missing)?;
+        let room = self.rooms.get(channel.key).ok_or_else(missing)?;
+        let discovery = self.discoveries.get(channel.key).ok_or_else(missing)?;
+        Ok((key, room, discovery))
+    }
+
+    pub(super) fn patience(key: &FiniKey) -> Patience {
+        Patience { settle: key.settle, answered: ANSWERED }
+    }
+
+    /// Puts a question to Fini, and ends the turn or says what comes next.
+    pub(super) async fn ask(&self, held: &Held, channel: &Channel, mut question: Question, now: Timestamp) -> Step {
+        let store = &self.foundation.store;
+        let (key, room, _) = self.key(channel)?;
+        let aim = match self.aim(held, channel, &question, now).await? {
+            Aim::Wait => {
+                store.release(&held.lease, Next::After(DISCOVERY_LOOK)).await?;
+                return Ok(Lane::Released);
+            }
+            Aim::Abandon => {
+                self.foundation.metrics.conversation(channel.name.as_str(), "abandoned");
+                question.generation += 1;
+                Aim::New
+            }
+            aim => aim,
+        };
+        let reference = plan::reference(
+            &self.foundation.installation_key,
+            &channel.name,
+            &held.lease.chat_ref,
+            question.generation,
+        );
+        let asking = Asking {
+            turn: question.turn,
+            members: std::mem::take(&mut question.members),
+            role: question.role,
+            content: question.content.clone(),
+            user_attributes: question.user_attributes.clone(),
+            address: question.address.clone(),
+            bot_id: question.bot_id.clone(),
+            generation: question.generation,
+            reference: reference.clone(),
+        };
+        store.asking(&held.lease, &asking).await?;
+        question.asked += 1;
+        if !held.is_fresh() {
+            return Err(StoreError::Fenced);
+        }
+
+        let mut user_attributes = question.user_attributes.clone();
+        user_attributes.insert(REFERENCE_ATTRIBUTE.to_owned(), Value::String(reference));
+        let target = match &aim {
+            Aim::Conversation(id) => Target::Conversation(id),
+            _ => Target::Agent(&question.bot_id),
+        };
+        let ask = Ask {
+            content: &question.content,
+            role: question.role,
+            target,
+            channel: channel.platform.name(),
+            user_attributes: &user_attributes,
+        };
+        let begun = Instant::now();
+        let outcome = {
+            let _in_flight = self.foundation.metrics.fini_in_flight();
+            with_typing(channel, &question, key.client.generate_answer(&ask)).await
+        };
+        let label = outcome.as_ref().map_or_else(ask_outcome, |_| "ok");
+        self.foundation.metrics.fini_call("generate_answer", label, begun.elapsed());
+        match outcome {
+            Ok(events) => {
+                room.gate.worked();
+                self.answered(held, channel, question, &events, now.plus(begun.elapsed())).await
+            }
+            Err(error) => self.not_answered(held, channel, question, error, now).await,
+        }
+    }
+
+    async fn not_answered(
+        &self,
+        held: &Held,
+        channel: &Channel,
+        question: Question,
+        error: AskError,
+        now: Timestamp,
+    ) -> Step {
+        let store = &self.foundation.store;
+        let (_, room, _) = self.key(channel)?;
+        tracing::info!(chat = %held.lease.chat_ref, channel = %channel.name, %error, "no answer from Fini");
+        match error {
+            AskError::NotSent(reason) => {
+                let after = backoff(RETRY_FIRST, RETRY_LONGEST, question.asked);
+                store.reopen(&held.lease, question.turn, after, reason).await?;
+            }
+            AskError::Throttled { retry_after } => {
+                room.gate.throttled(retry_after);
+                store.reopen(&held.lease, question.turn, Duration::ZERO, "fini_429").await?;
+            }
+            AskError::Key { status, .. } => {
+                room.gate.refused();
+                store.reopen(&held.lease, question.turn, Duration::ZERO, &format!("fini_{status}")).await?;
+            }
+            AskError::Rejected { status, detail } => {
+                room.gate.worked();
+                let outcome = TurnOutcome::Failed { reason: format!("fini_{status}"), detail };
+                return self.end(held, channel, question, outcome, now).await;
+            }
+            AskError::Unknown { answered, reason } => {
+                store.unknown(&held.lease, question.turn, Doubt::Begins { answered }, LOOK_AGAIN, &reason).await?;
+            }
+        }
+        Ok(Lane::Released)
+    }
+
+    /// Which conversation a question belongs to, as far as it is known.
+    async fn aim(
+        &self,
+        held: &Held,
+        channel: &Channel,
+        question: &Question,
+        now: Timestamp,
+    ) -> Result<Aim, StoreError> {
+        let (lane, generation) = (held.lease.lane, question.generation);
+        if let Some(id) = self.mapping.get(lane, generation).await? {
+            return Ok(Aim::Conversation(id));
+        }
+        let Some(conversation) = self.foundation.store.conversation(lane, generation).await? else {
+            return Ok(Aim::New);
+        };
+        // Without an answer nothing came of the calls so far, or the turn would be looked up, not asked.
+        let Some(answered_at) = conversation.answered_at else { return Ok(Aim::New) };
+        let (_, _, discovery) = self.key(channel)?;
+        let waited = now.since(answered_at.max(question.received_at));
+        Ok(match discovery.want(conversation) {
+            Search::Looking { .. } if waited < DISCOVERY => Aim::Wait,
+            Search::Looking { .. } | Search::Hopeless => Aim::Abandon,
+        })
+    }
+
+    /// Ends a turn with what Fini said.
+    pub(super) async fn answered(
+        &self,
+        held: &Held,
+        channel: &Channel,
+        question: Question,
+        events: &[Event],
+        now: Timestamp,
+    ) -> Step {
+        let replies = replies(question.role, events);
+        let (lane, generation) = (held.lease.lane, question.generation);
+        self.finish(held, channel, question, TurnOutcome::Answered, &replies, events, now).await?;
+        if self.mapping.get(lane, generation).await?.is_none()
+            && let Some(conversation) = self.foundation.store.conversation(lane, generation).await?
+        {
+            let (_, _, discovery) = self.key(channel)?;
+            discovery.want(conversation);
+        }
+        Ok(Lane::Kept)
+    }
+
+    /// Ends a turn without an answer: the user is told what the channel says, programs what it was.
+    pub(super) async fn end(
+        &self,
+        held: &Held,
+        channel: &Channel,
+        question: Question,
+        outcome: TurnOutcome,
+        now: Timestamp,
+    ) -> Step {
+        let plain = |kind, text: &str| Reply { kind, text: text.to_owned(), event: Value::Null };
+        let mut replies = Vec::new();
+        match &outcome {
+            TurnOutcome::Answered => {}
+            TurnOutcome::Dropped { .. } => replies.push(plain(ReplyKind::NoReply, "")),
+            TurnOutcome::Failed { reason, .. } | TurnOutcome::Held { reason, .. } => {
+                tracing::warn!(chat = %held.lease.chat_ref, channel = %channel.name, reason, "a turn failed for good");
+                if !channel.replies.failure_text.is_empty() && question.role == Role::User {
+                    replies.push(plain(ReplyKind::Message, &channel.replies.failure_text));
+                }
+                replies.push(plain(ReplyKind::Failed, ""));
+            }
+        }
+        self.finish(held, channel, question, outcome, &replies, &[], now).await
+    }
+
+    #[allow(clippy::too_many_arguments)] // the one place where a turn ends
+    async fn finish(
+        &self,
+        held: &Held,
+        channel: &Channel,
+        question: Question,
+        outcome: TurnOutcome,
+        replies: &[Reply],
+        events: &[Event],
+        now: Timestamp,
+    ) -> Step {
+        let rendering = Rendering { address: &question.address, in_reply_to: &question.in_reply_to };
+        let mut parts = Vec::new();
+        for (number, reply) in (0..).zip(replies) {
+            match channel.platform.render(reply, &rendering) {
+                Ok(rendered) => parts.extend(rendered.into_iter().map(|part| NewPart {
+                    id: PartId::generate(),
+                    reply: number,
+                    kind: reply.kind,
+                    part: part.0,
+                })),
+                Err(error) => tracing::error!(channel = %channel.name, %error, "a reply can't be written"),
+            }
+        }
+        let label = match &outcome {
+            TurnOutcome::Answered => "answered",
+            TurnOutcome::Dropped { reason } => reason,
+            TurnOutcome::Failed { .. } => "failed",
+            TurnOutcome::Held { .. } => "held",
+        };
+        self.foundation.metrics.turn(channel.name.as_str(), label, now.since(question.received_at));
+        let end = TurnEnd {
+            turn: question.turn,
+            members: question.members,
+            outcome,
+            address: question.address,
+            parts,
+            events: events.iter().filter_map(|event| event.id.clone()).collect(),
+            first_event_at: events.iter().filter_map(|event| event.created_at).min(),
+            event_kinds: events.iter().map(Event::code).collect(),
+        };
+        self.foundation.store.end(&held.lease, &end).await?;
+        Ok(Lane::Kept)
+    }
+
+    async fn look_up(&self, held: &Held, channel: &Channel, turn: Turn, now: Timestamp) -> Step {
+        let store = &self.foundation.store;
+        match self.find(held, channel, &turn, now).await? {
+            Found::Answer(events) => self.answered(held, channel, turn.into(), &events, now).await,
+            Found::NothingYet(_) if now.since(turn.received_at) > channel.replies.give_up_after.0 => {
+                let detail = "What became of its call to Fini could not be found out in replies.give_up_after.";
+                let outcome = TurnOutcome::Held { reason: "outcome_unknown".to_owned(), detail: detail.to_owned() };
+                self.end(held, channel, turn.into(), outcome, now).await
+            }
+            Found::NothingYet(doubt) => {
+                let after = match turn.state {
+                    TurnState::Unknown { since, .. } if now.since(since) > self.key(channel)?.0.settle => LOOK_SELDOM,
+                    _ => LOOK_AGAIN,
+                };
+                store.unknown(&held.lease, turn.id, doubt, after, "looking").await?;
+                Ok(Lane::Released)
+            }
+            Found::Nothing { new_conversation } => {
+                let mut question = Question::from(turn);
+                if new_conversation {
+                    self.foundation.metrics.conversation(channel.name.as_str(), "replaced");
+                    question.generation += 1;
+                }
+                self.ask(held, channel, question, now).await
+            }
+            Found::Undecidable { reason, detail } => {
+                let outcome = TurnOutcome::Held { reason: reason.to_owned(), detail: detail.to_owned() };
+                self.end(held, channel, turn.into(), outcome, now).await
+            }
+        }
+    }
+}
+
+fn gave_up() -> TurnOutcome {
+    let detail = "It waited longer than replies.give_up_after.".to_owned();
+    TurnOutcome::Failed { reason: "gave_up".to_owned(), detail }
+}
+
+/// What the chat is told of an answer: each shown event once, in the array's order; and for programs, that
+/// there was none or that Fini escalated. What came back for a human agent's message is its echo.
+fn replies(role: Role, events: &[Event]) -> Vec<Reply> {
+    let mut seen = HashSet::new();
+    let mut replies: Vec<Reply> = Vec::new();
+    for event in events.iter().filter(|_| role == Role::User) {
+        if let Some((id, text)) = event.shown()
+            && seen.insert(id)
+        {
+            replies.push(Reply { kind: ReplyKind::Message, text: text.to_owned(), event: event.raw.clone() });
+        } else if event.kind == EventKind::SilentEscalation {
+            replies.push(Reply { kind: ReplyKind::Handoff, text: String::new(), event: Value::Null });
+        }
+    }
+    if replies.is_empty() {
+        replies.push(Reply { kind: ReplyKind::NoReply, text: String::new(), event: Value::Null });
+    }
+    replies
+}
+
+/// Shows that somebody is writing for as long as the answer takes.
+async fn with_typing<T>(channel: &Channel, question: &Question, answer: impl Future<Output = T>) -> T {
+    let Some(lasts) = channel.platform.typing_lasts().filter(|_| question.role == Role::User) else {
+        return answer.await;
+    };
+    tokio::select! {
+        answer = answer => answer,
+        never = type_on(channel, question, lasts) => match never {},
+    }
+}
+
+async fn type_on(channel: &Channel, question: &Question, lasts: Duration) -> Infallible {
+    loop {
+        channel.platform.typing(&question.address).await;
+        tokio::time::sleep(lasts).await;
+    }
+}
+
+fn ask_outcome(error: &AskError) -> &'static str {
+    match error {
+        AskError::NotSent(_) => "not_sent",
+        AskError::Throttled { .. } => "throttled",
+        AskError::Key { .. } => "key_refused",
+        AskError::Rejected { .. } => "rejected",
+        AskError::Unknown { .. } => "unknown",
+    }
+}
