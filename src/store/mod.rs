@@ -454,8 +454,16 @@ pub enum AnswerState {
     /// Its turn has not ended.
     Waiting,
     /// In order. Empty: nothing to say (or pruned by now).
-    Ended(Vec<(ReplyKind, Value)>),
+    Ended(Vec<AnswerPart>),
     NoSuchMessage,
+}
+
+/// A part of an answer, for a response instead of a delivery.
+#[derive(Clone, Debug)]
+pub struct AnswerPart {
+    pub id: PartId,
+    pub address: Value,
+    pub part: Value,
 }
 
 /// Figures for `/metrics`.
@@ -483,6 +491,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Rings at least for what this process changed; others' changes are found by looking.
     fn bells(&self) -> Bells;
+
+    /// Whether other replicas use it too: then its being away doesn't make this replica unready.
+    fn is_shared(&self) -> bool;
 
     /// Whether it can be written to now.
     async fn probe(&self) -> Result<()>;
@@ -551,7 +562,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// The answer goes out in the response: its parts that are not yet on their way count as sent.
     /// `None`: its turn has not ended.
-    async fn claim_answer(&self, message: MessageId) -> Result<Option<Vec<(ReplyKind, Value)>>>;
+    async fn claim_answer(&self, message: MessageId) -> Result<Option<Vec<AnswerPart>>>;
 
     /// Nobody waits any more: the replies are delivered like any other.
     async fn stop_waiting(&self, message: MessageId) -> Result<()>;

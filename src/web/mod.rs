@@ -1,9 +1,21 @@
 //! What listens: webhooks, health, metrics, the admin API. Never talks to Fini.
 
+mod health;
+mod intake;
+mod proxies;
+mod request;
+mod server;
+mod wait;
+
 use serde::Deserialize;
 
 use crate::domain::secret::Secret;
 use crate::domain::span::{Size, Span};
+
+pub use health::{Phase, Readiness};
+pub use intake::Intake;
+pub use proxies::{NotANetwork, TrustedProxies};
+pub use server::{AdminState, Listener, admin, listen_metrics, public};
 
 /// `[server]`
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]

@@ -1,0 +1,127 @@
+//! The listeners: webhooks for the world, the admin listener, and metrics alone where that is wanted.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle, Service, ServiceResponse};
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{App, HttpResponse, HttpServer, web};
+
+use super::health::{Readiness, livez, readyz};
+use super::intake::{Intake, webhook};
+use crate::domain::secret::Secret;
+use crate::signature::equal;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+
+/// A server that is bound but not yet running.
+pub struct Listener {
+    pub address: SocketAddr,
+    pub handle: ServerHandle,
+    pub server: Server,
+}
+
+#[derive(Clone)]
+pub struct AdminState {
+    pub store: Arc<dyn Store>,
+    pub metrics: Arc<Metrics>,
+    pub readiness: Readiness,
+    /// `None`: the listener is on loopback.
+    pub token: Option<Secret>,
+}
+
+/// The webhooks, `/livez` and `/readyz`.
+pub fn public(
+    listener: TcpListener,
+    intake: Arc<Intake>,
+    keep_alive: Duration,
+    drain: Duration,
+) -> std::io::Result<Listener> {
+    let address = listener.local_addr()?;
+    let intake = web::Data::from(intake);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(intake.clone())
+            .app_data(web::Data::new(intake.readiness.clone()))
+            .route("/livez", web::get().to(livez))
+            .route("/readyz", web::get().to(readyz))
+            .route("/webhooks/{channel}{rest:(/.*)?}", web::post().to(webhook))
+            .route("/webhooks/{channel}{rest:(/.*)?}", web::get().to(webhook))
+            .route("/webhooks/{channel}{rest:(/.*)?}", web::put().to(webhook))
+    })
+    .listen(listener)?
+    .keep_alive(keep_alive)
+    .client_request_timeout(HEAD_WITHIN)
+    // Seconds at the end of the drain; answers that wait for a turn have been told to end before.
+    .shutdown_timeout(drain.as_secs().clamp(1, 30))
+    // A caller that is gone is noticed at once: its answer goes out as a callback then.
+    .h1_allow_half_closed(false)
+    .disable_signals()
+    .run();
+    Ok(Listener { address, handle: server.handle(), server })
+}
+
+/// `/metrics`, and what operators need.
+pub fn admin(listener: TcpListener, state: AdminState) -> std::io::Result<Listener> {
+    let address = listener.local_addr()?;
+    let server = HttpServer::new(move || {
+        let token = state.token.clone();
+        App::new()
+            .app_data(web::Data::new(state.clone()))
+            .app_data(web::Data::new(state.readiness.clone()))
+            .route("/livez", web::get().to(livez))
+            .route("/readyz", web::get().to(readyz))
+            .route("/metrics", web::get().to(metrics))
+            .wrap_fn(move |request, service| {
+                let given = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes().to_vec());
+                let allowed = token.as_ref().is_none_or(|token| {
+                    given.is_some_and(|given| equal(&given, format!("Bearer {}", token.expose()).as_bytes()))
+                });
+                let (answer, refused) =
+                    if allowed { (Some(service.call(request)), None) } else { (None, Some(request)) };
+                async move {
+                    match (answer, refused) {
+                        (Some(answer), _) => answer.await,
+                        (None, Some(request)) => {
+                            let refusal = HttpResponse::Unauthorized().finish();
+                            Ok(ServiceResponse::new(request.into_parts().0, refusal))
+                        }
+                        (None, None) => Err(actix_web::error::ErrorInternalServerError("no request")),
+                    }
+                }
+            })
+    })
+    .workers(1)
+    .listen(listener)?
+    .shutdown_timeout(1)
+    .disable_signals()
+    .run();
+    Ok(Listener { address, handle: server.handle(), server })
+}
+
+/// `/metrics`, `/livez` and `/readyz` without a token.
+pub fn listen_metrics(listener: TcpListener, state: AdminState) -> std::io::Result<Listener> {
+    admin(listener, AdminState { token: None, ..state })
+}
+
+async fn metrics(state: web::Data<AdminState>) -> HttpResponse {
+    match state.store.stats().await {
+        Ok(stats) => {
+            state.metrics.clear_stored();
+            for (channel, message_state, number) in &stats.by_state {
+                state.metrics.messages(channel.as_str(), message_state.as_str(), *number);
+            }
+            for (channel, number) in &stats.pending_parts {
+                state.metrics.pending_parts(channel.as_str(), *number);
+            }
+            state.metrics.oldest_waiting(stats.oldest_waiting.unwrap_or_default());
+        }
+        Err(error) => tracing::warn!(%error, "the store's figures can't be read"),
+    }
+    HttpResponse::Ok()
+        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+        .body(state.metrics.encode())
+}
