@@ -1,3 +1,4 @@
 //! Composition: settings → store, platforms, Fini, workers, servers. Owns start and shutdown.
 
+pub mod gateway;
 pub mod settings;

@@ -1,0 +1,239 @@
+//! A running gateway: builds everything, in order, and takes it down in order.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::task::JoinHandle;
+
+use super::settings::Settings;
+use crate::domain::clock::Clock;
+use crate::domain::id::{ChannelName, Owner};
+use crate::domain::secret::Secret;
+use crate::fini;
+use crate::http::Http;
+use crate::pipeline::channel::Channel;
+use crate::pipeline::{FiniKey, Foundation, Pipeline};
+use crate::platform::Platform;
+use crate::store::Store;
+use crate::store::sqlite::{Mode, Sqlite};
+use crate::telemetry::Metrics;
+use crate::web::{self, AdminState, Intake, Listener, Phase, Readiness, TrustedProxies};
+
+/// How often finished messages lose their text.
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// How often a platform that could not be asked who we are is asked again.
+const PREPARE_EVERY: Duration = Duration::from_secs(30);
+
+pub type Connectors = BTreeMap<ChannelName, Arc<dyn Platform>>;
+
+pub struct Gateway {
+    store: Arc<dyn Store>,
+    readiness: Readiness,
+    pipeline: Pipeline,
+    servers: Vec<Running>,
+    background: Vec<JoinHandle<()>>,
+    lame_duck: Duration,
+    drain_timeout: Duration,
+}
+
+struct Running {
+    address: SocketAddr,
+    handle: actix_web::dev::ServerHandle,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+/// How a gateway ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Red first, and still accepting while load balancers notice; then drained.
+    LameDuck,
+    /// Drained at once.
+    Drain,
+}
+
+impl Gateway {
+    pub async fn start(settings: &Settings, connectors: Connectors, http: Http, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let public = bind("server.listen", &settings.server.listen)?;
+        let admin = bind("admin.listen", &settings.admin.listen)?;
+        let scrape = match settings.metrics.listen.as_str() {
+            "" => None,
+            listen => Some(bind("metrics.listen", listen)?),
+        };
+        if settings.admin.token.is_none() && !admin.local_addr()?.ip().is_loopback() {
+            bail!("admin.listen is not on loopback and there is no admin.token: set one, or listen on 127.0.0.1");
+        }
+        let store = open_store(&settings.store.url, Mode::Serve, clock.clone()).await?;
+        let installation_key = store.installation_key().await?;
+        let metrics = Arc::new(Metrics::default());
+        let readiness = Readiness::new(store.clone());
+        let (keys, channels) = compose(settings, connectors, &http, &clock)?;
+
+        let intake = Intake {
+            store: store.clone(),
+            channels: channels.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            readiness: readiness.clone(),
+            installation_key,
+            public_url: settings.server.public_url.clone(),
+            trusted_proxies: TrustedProxies::parse(&settings.server.trusted_proxies)?,
+            max_body: settings.server.max_body.0,
+        };
+        let state = AdminState {
+            store: store.clone(),
+            metrics: metrics.clone(),
+            readiness: readiness.clone(),
+            token: settings.admin.token.clone(),
+        };
+        let drain_timeout = settings.server.drain_timeout.0;
+        let mut servers = vec![
+            run(web::public(public, Arc::new(intake), settings.server.keep_alive.0, drain_timeout)?),
+            run(web::admin(admin, state.clone())?),
+        ];
+        if let Some(scrape) = scrape {
+            servers.push(run(web::listen_metrics(scrape, state)?));
+        }
+        let background = vec![
+            tokio::spawn(prune(store.clone(), settings.store.keep.0)),
+            tokio::spawn(prepare(channels.values().map(|channel| channel.platform.clone()).collect())),
+        ];
+        let pipeline = Pipeline::start(Foundation {
+            store: store.clone(),
+            channels,
+            keys,
+            clock,
+            metrics,
+            owner: Owner::new(uuid::Uuid::new_v4().to_string()),
+            installation_key,
+            cache_capacity: settings.conversations.cache_capacity,
+        });
+        readiness.enter(Phase::Serving);
+        let lame_duck = settings.server.lame_duck.0;
+        Ok(Self { store, readiness, pipeline, servers, background, lame_duck, drain_timeout })
+    }
+
+    /// Where webhooks come in.
+    pub fn address(&self) -> SocketAddr {
+        self.servers.first().map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)), |server| server.address)
+    }
+
+    pub fn admin_address(&self) -> SocketAddr {
+        self.servers.get(1).map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)), |server| server.address)
+    }
+
+    pub fn store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
+    /// Ends it. What could not end in time is taken up again after the next start.
+    pub async fn stop(self, ending: Ending) {
+        self.readiness.enter(Phase::Draining);
+        if ending == Ending::LameDuck {
+            tokio::time::sleep(self.lame_duck).await;
+        }
+        for task in &self.background {
+            task.abort();
+        }
+        let mut servers = self.servers.into_iter();
+        let public = servers.next();
+        let close = async {
+            if let Some(public) = public {
+                public.handle.stop(true).await;
+                let _ = public.task.await;
+            }
+        };
+        let (ended, ()) = tokio::join!(self.pipeline.drain(self.drain_timeout), close);
+        if !ended {
+            tracing::warn!("some turns did not end within server.drain_timeout: they go on after the next start");
+        }
+        for server in servers {
+            server.handle.stop(false).await;
+            let _ = server.task.await;
+        }
+    }
+}
+
+fn bind(key: &str, listen: &str) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(listen).with_context(|| format!("{key}: can't listen on {listen}"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn run(listener: Listener) -> Running {
+    Running { address: listener.address, handle: listener.handle, task: tokio::spawn(listener.server) }
+}
+
+/// Opens the store that `store.url` names.
+pub async fn open_store(url: &Secret, mode: Mode, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Store>> {
+    let Some(path) = url.expose().strip_prefix("sqlite:") else {
+        bail!("store.url: only sqlite:PATH is built so far");
+    };
+    let path = PathBuf::from(path);
+    let store = Sqlite::open(&path, mode, clock).await.with_context(|| format!("store.url: {}", path.display()))?;
+    Ok(store)
+}
+
+/// The Fini keys that the settings name, each once, and the channels with theirs.
+fn compose(
+    settings: &Settings,
+    mut connectors: Connectors,
+    http: &Http,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<(Vec<FiniKey>, BTreeMap<ChannelName, Arc<Channel>>)> {
+    let mut secrets: Vec<&Secret> = Vec::new();
+    let mut channels = BTreeMap::new();
+    for (name, channel) in &settings.channels {
+        let secret = channel.fini_api_key.as_ref().or(settings.fini.api_key.as_ref());
+        let secret = secret.with_context(|| format!("channels.{name}: no Fini key; set fini.api_key"))?;
+        let key = secrets.iter().position(|known| *known == secret).unwrap_or_else(|| {
+            secrets.push(secret);
+            secrets.len() - 1
+        });
+        let platform = connectors.remove(name).with_context(|| format!("channels.{name}: no connector"))?;
+        let channel = Channel {
+            name: name.clone(),
+            platform,
+            bot_id: channel.bot_id.clone(),
+            bots: channel.bots.clone(),
+            enabled: channel.enabled,
+            accept: channel.accept.clone(),
+            conversations: channel.conversations.clone(),
+            replies: channel.replies.clone(),
+            key,
+        };
+        channels.insert(name.clone(), Arc::new(channel));
+    }
+    let keys = secrets.into_iter().map(|secret| FiniKey {
+        client: fini_client(settings, secret, http, clock),
+        settle: settings.fini.settle.0,
+        max_in_flight: usize::try_from(settings.fini.max_in_flight).unwrap_or(usize::MAX),
+    });
+    Ok((keys.collect(), channels))
+}
+
+pub fn fini_client(settings: &Settings, key: &Secret, http: &Http, clock: &Arc<dyn Clock>) -> fini::Client {
+    fini::Client::new(http.clone(), &settings.fini.base_url, key.clone(), settings.fini.timeout.0, clock.clone())
+}
+
+async fn prune(store: Arc<dyn Store>, keep: Duration) {
+    loop {
+        match store.prune(keep).await {
+            Ok(0) => {}
+            Ok(pruned) => tracing::info!(pruned, "the text of finished messages was removed"),
+            Err(error) => tracing::warn!(%error, "finished messages can't be pruned now"),
+        }
+        tokio::time::sleep(PRUNE_EVERY).await;
+    }
+}
+
+/// Learns who we are on each platform; a platform that can't be reached keeps nothing from starting.
+async fn prepare(platforms: Vec<Arc<dyn Platform>>) {
+    loop {
+        futures::future::join_all(platforms.iter().map(|platform| platform.prepare())).await;
+        tokio::time::sleep(PREPARE_EVERY).await;
+    }
+}
