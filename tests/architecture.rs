@@ -75,7 +75,11 @@ fn no_import_runs_up_or_sideways() {
         let Some(own) = floors.get(room.trim_end_matches(".rs")) else { continue };
         for (line, imported) in imports(&fs::read_to_string(file).unwrap(), &floors) {
             if imported != room && floors[&imported] >= *own {
-                wrong.push(format!("{}:{line}: {room} (floor {own}) imports {imported} (floor {})", file.display(), floors[&imported]));
+                wrong.push(format!(
+                    "{}:{line}: {room} (floor {own}) imports {imported} (floor {})",
+                    file.display(),
+                    floors[&imported]
+                ));
             }
         }
     }

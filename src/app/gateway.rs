@@ -56,7 +56,12 @@ pub enum Ending {
 }
 
 impl Gateway {
-    pub async fn start(settings: &Settings, connectors: Connectors, http: Http, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+    pub async fn start(
+        settings: &Settings,
+        connectors: Connectors,
+        http: Http,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
         let public = bind("server.listen", &settings.server.listen)?;
         let admin = bind("admin.listen", &settings.admin.listen)?;
         let scrape = match settings.metrics.listen.as_str() {
