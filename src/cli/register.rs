@@ -1,0 +1,10 @@
+//! `fini-bridge register`
+
+use super::Outcome;
+
+#[derive(clap::Args)]
+pub struct Arguments {}
+
+pub async fn run(_: Arguments) -> Outcome {
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! `fini-bridge schema`
+
+use super::Outcome;
+
+#[derive(clap::Args)]
+pub struct Arguments {}
+
+pub fn run(_: Arguments) -> Outcome {
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! `fini-bridge send`
+
+use super::Outcome;
+
+#[derive(clap::Args)]
+pub struct Arguments {}
+
+pub async fn run(_: Arguments) -> Outcome {
+    Ok(())
+}
