@@ -179,7 +179,11 @@ impl Discovery {
         };
         let mut found: HashSet<Place> = HashSet::new();
         for _ in 0..MOST_PAGES {
-            let page = self.list(&query).await?;
+            let page = match self.list(&query).await {
+                // Ids are opaque to us: an agent that the filter refuses is looked for without it.
+                Err(ReadError::Rejected { .. }) if query.agent.take().is_some() => self.list(&query).await?,
+                page => page?,
+            };
             for listed in &page.conversations {
                 let by_events =
                     listed.events.iter().filter_map(|event| event.id.as_ref()).find_map(|id| by_event.get(id));

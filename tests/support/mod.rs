@@ -1,0 +1,250 @@
+//! A whole world for the gateway: a real process on a real file, a strict simulated Fini, and a strict outside
+//! that stands where the platforms would be.
+
+#![allow(dead_code, clippy::disallowed_methods)]
+
+pub mod outside;
+pub mod senders;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use fini_bridge::app::sandbox::fini::{ApiKey, Running, Scopes, SimulatedAgent, SimulatedFini, SimulatorConfig, Workspace};
+use fini_bridge::domain::clock::SystemClock;
+use fini_bridge::store::sqlite::{Mode, Sqlite};
+use fini_bridge::store::{Filter, MessageState, Store, Story};
+
+use outside::Outside;
+use senders::Signed;
+
+pub const BOT: &str = "4f5ef695-d03b-4d56-8fef-7f2bd5c17ef3";
+pub const OTHER_BOT: &str = "0e1f2a3b-4c5d-4e6f-8a9b-0c1d2e3f4a5b";
+pub const FINI_KEY: &str = "fini_test_key_1";
+
+/// Waits for something to become true; panics with `what` when it doesn't.
+pub async fn eventually<T>(what: &str, within: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let until = Instant::now() + within;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < until, "not within {within:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+pub const SOON: Duration = Duration::from_secs(20);
+
+pub struct World {
+    pub fini: Running,
+    pub outside: Outside,
+    pub folder: tempfile::TempDir,
+    pub http: reqwest::Client,
+    process: Option<Process>,
+}
+
+pub struct Process {
+    child: Child,
+    pub address: String,
+    pub admin: String,
+    log: Arc<Mutex<String>>,
+}
+
+impl World {
+    /// `channels`: the TOML of the channels, and of whatever else; `{outside}` and `{fini}` are filled in.
+    pub async fn start(channels: &str) -> Self {
+        let mut world = Self::prepare(channels).await;
+        world.serve().await;
+        world
+    }
+
+    pub async fn prepare(channels: &str) -> Self {
+        let fini = SimulatedFini::start(simulator()).await.unwrap();
+        let outside = Outside::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        let http = reqwest::Client::builder().pool_max_idle_per_host(200).build().unwrap();
+        let world = Self { fini, outside, folder, http, process: None };
+        world.configure(channels);
+        world
+    }
+
+    pub fn configure(&self, channels: &str) {
+        let mut text = channels.replace("{outside}", &self.outside.url()).replace("{fini}", &self.fini.url());
+        let folder = self.folder.path().display();
+        let mut section = |name: &str, lines: &str| {
+            if text.contains(&format!("[{name}]")) {
+                text = text.replace(&format!("[{name}]\n"), &format!("[{name}]\n{lines}\n"));
+            } else {
+                text = format!("[{name}]\n{lines}\n{text}");
+            }
+        };
+        section("server", "listen = \"127.0.0.1:0\"\nlame_duck = \"0s\"");
+        section("admin", "listen = \"127.0.0.1:0\"");
+        section("fini", &format!("base_url = \"{}\"\napi_key = \"{FINI_KEY}\"", self.fini.url()));
+        section("store", &format!("url = \"sqlite:{folder}/bridge.db\""));
+        std::fs::write(self.config_path(), text).unwrap();
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("fini-bridge.toml")
+    }
+
+    pub async fn serve(&mut self) {
+        self.serve_at("debug").await;
+    }
+
+    pub async fn serve_at(&mut self, level: &str) {
+        self.process = Some(Process::start(&self.config_path(), level).await);
+    }
+
+    pub fn process(&self) -> &Process {
+        self.process.as_ref().expect("the gateway runs")
+    }
+
+    pub fn log(&self) -> String {
+        self.process().log.lock().unwrap().clone()
+    }
+
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.child.kill().unwrap();
+        process.child.wait().unwrap();
+    }
+
+    pub fn signal(&self, name: &str) {
+        let id = self.process().child.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    /// SIGTERM, and what came of it.
+    pub async fn terminate(&mut self, within: Duration) -> ExitStatus {
+        self.signal("-TERM");
+        self.exited(within).await
+    }
+
+    pub async fn exited(&mut self, within: Duration) -> ExitStatus {
+        let mut process = self.process.take().unwrap();
+        eventually("the process ends", within, async || process.child.try_wait().unwrap()).await
+    }
+
+    pub fn url(&self, channel: &str) -> String {
+        format!("http://{}/webhooks/{channel}", self.process().address)
+    }
+
+    /// Posts a signed webhook.
+    pub async fn post(&self, channel: &str, signed: Signed) -> reqwest::Response {
+        self.request(channel, signed).send().await.unwrap()
+    }
+
+    pub fn request(&self, channel: &str, signed: Signed) -> reqwest::RequestBuilder {
+        let mut request = self.http.post(self.url(channel)).body(signed.body);
+        for (name, value) in signed.headers {
+            request = request.header(name, value);
+        }
+        request
+    }
+
+    /// Posts a signed webhook that must be taken.
+    pub async fn deliver(&self, channel: &str, signed: Signed) {
+        let answer = self.post(channel, signed).await;
+        assert_eq!(answer.status(), 200, "{}", self.log());
+    }
+
+    pub async fn admin(&self, path: &str) -> String {
+        self.http.get(format!("http://{}{path}", self.process().admin)).send().await.unwrap().text().await.unwrap()
+    }
+
+    /// The store, beside the running gateway.
+    pub async fn store(&self) -> Arc<dyn Store> {
+        let path = self.folder.path().join("bridge.db");
+        Sqlite::open(&path, Mode::Tool, Arc::new(SystemClock)).await.unwrap()
+    }
+
+    pub async fn stories(&self, states: &[MessageState]) -> Vec<Story> {
+        let filter = Filter { states: states.to_vec(), limit: 10_000, ..Filter::default() };
+        self.store().await.list(&filter).await.unwrap()
+    }
+
+    /// Waits until so many messages are in this state.
+    pub async fn until(&self, number: usize, state: MessageState) -> Vec<Story> {
+        let store = self.store().await;
+        let filter = Filter { states: vec![state], limit: 10_000, ..Filter::default() };
+        let what = format!("{number} messages are {}", state.as_str());
+        eventually(&what, Duration::from_secs(60), async || {
+            let found = store.list(&filter).await.unwrap();
+            (found.len() >= number).then_some(found)
+        })
+        .await
+    }
+
+    /// Runs another command of the binary with this configuration.
+    pub fn command(&self, arguments: &[&str]) -> std::process::Output {
+        run(&[arguments, &["--config", self.config_path().to_str().unwrap()]].concat(), self.folder.path())
+    }
+}
+
+/// Runs the binary to its end.
+pub fn run(arguments: &[&str], folder: &Path) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_fini-bridge")).args(arguments).current_dir(folder).output().unwrap()
+}
+
+impl Process {
+    pub async fn start(config: &Path, level: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_fini-bridge"))
+            .args(["serve", "--log", level, "--log-json", "--config"])
+            .arg(config)
+            .current_dir(config.parent().unwrap())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (lines, into) = (BufReader::new(child.stderr.take().unwrap()).lines(), log.clone());
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let mut log = into.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let mut process = Self { child, address: String::new(), admin: String::new(), log };
+        let (address, admin) = eventually("the gateway serves", SOON, async || process.announced()).await;
+        process.address = address;
+        process.admin = admin;
+        process
+    }
+
+    fn announced(&mut self) -> Option<(String, String)> {
+        let log = self.log.lock().unwrap().clone();
+        if let Some(status) = self.child.try_wait().unwrap() {
+            panic!("the gateway ended with {status}:\n{log}");
+        }
+        let line = log.lines().find(|line| line.contains("\"message\":\"serving\""))?;
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some((line["listen"].as_str()?.to_owned(), line["admin"].as_str()?.to_owned()))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the gateway's log ---\n{}", self.log.lock().map(|log| log.clone()).unwrap_or_default());
+        }
+    }
+}
+
+pub fn simulator() -> SimulatorConfig {
+    let agent = |id: &str, name: &str| SimulatedAgent { id: id.to_owned(), name: name.to_owned() };
+    SimulatorConfig {
+        workspaces: vec![Workspace {
+            keys: vec![ApiKey { key: FINI_KEY.to_owned(), scopes: Scopes::ReadAndWrite }],
+            agents: vec![agent(BOT, "Support"), agent(OTHER_BOT, "Billing")],
+        }],
+        ..SimulatorConfig::default()
+    }
+}
