@@ -1,0 +1,176 @@
+//! The configuration: read once, at the start, from a TOML file and the environment. Either all of it is
+//! right, or every problem is told at once with its place and what to write instead.
+//!
+//! Each section's struct lives beside the code that it configures; here is only what holds between them.
+
+mod channels;
+mod environment;
+mod problems;
+mod reader;
+mod rules;
+mod schema;
+mod table;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::domain::clock::Clock;
+use crate::domain::id::ChannelName;
+use crate::domain::problem::Problem;
+use crate::http::{BuildError, Http};
+use crate::pipeline::channel::{Conversations, Replies};
+use crate::platform::{Platform, Surroundings};
+use crate::{fini, http, store, web};
+
+pub use channels::Channel;
+pub use environment::{Environment, read_environment};
+pub use problems::{Finding, Place, Problems};
+pub use schema::schema;
+pub use table::table;
+
+use reader::Reader;
+use schema::Schemas;
+use tree::{Node, Value};
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub server: web::Server,
+    pub admin: web::Admin,
+    pub metrics: web::Metrics,
+    pub fini: fini::Config,
+    pub http: http::Config,
+    pub store: store::Config,
+    pub conversations: Conversations,
+    pub replies: Replies,
+    pub channels: BTreeMap<ChannelName, Channel>,
+    /// The file.
+    pub source: PathBuf,
+    /// Where each key that was written stands, by its dotted name: `line 3`, `FINI_BRIDGE__…`.
+    pub written: BTreeMap<String, String>,
+}
+
+/// A configuration without problems, and what was made while judging it.
+pub struct Loaded {
+    pub settings: Settings,
+    pub warnings: Vec<Finding>,
+    /// One for each channel.
+    pub connectors: BTreeMap<ChannelName, Arc<dyn Platform>>,
+    /// What the connectors live on; Fini's client shares its `http`.
+    pub surroundings: Surroundings,
+}
+
+/// Reads, judges and builds.
+pub fn load(path: &Path, environment: &Environment, clock: Arc<dyn Clock>) -> Result<Loaded, Problems> {
+    let mut tree = read(path)?;
+    let schemas = Schemas::new();
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut reader = Reader::new(environment, folder);
+    reader.problems = environment::override_keys(&mut tree, &schemas, environment);
+    let (settings, read) = match settings(&mut reader, &mut tree, &schemas, path) {
+        Some(read) => read,
+        None => return Err(Problems::in_order(reader.problems)),
+    };
+    rules::judge(&mut reader, &tree, &settings);
+    let http = outgoing(&mut reader, &tree, &settings);
+    let Some(http) = http else { return Err(Problems::in_order(reader.problems)) };
+    let surroundings = Surroundings { http, clock };
+    let connectors = channels::connect(&mut reader, &tree, &read, &surroundings);
+    if reader.problems.is_empty() {
+        let Problems(warnings) = Problems::in_order(reader.warnings);
+        Ok(Loaded { settings, warnings, connectors, surroundings })
+    } else {
+        Err(Problems::in_order(reader.problems))
+    }
+}
+
+fn read(path: &Path) -> Result<Node, Problems> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let (problem, instead) = match error.kind() {
+            std::io::ErrorKind::NotFound => (
+                "there is no such file",
+                "name one with --config PATH, or begin with a copy of config/fini-bridge.toml; \
+                 `fini-bridge sandbox` needs none",
+            ),
+            std::io::ErrorKind::PermissionDenied => ("the file may not be read", "let this user read it"),
+            std::io::ErrorKind::InvalidData => ("the file is not UTF-8", "save it as UTF-8"),
+            _ => ("the file can't be read", "name a readable file with --config PATH"),
+        };
+        let place = Place::File { path: path.into(), line: 0, column: 0 };
+        Problems(vec![Finding::new(place, Problem::new("", problem, instead))])
+    })?;
+    tree::parse(path, &text).map_err(|problem| Problems(vec![problem]))
+}
+
+fn settings(
+    reader: &mut Reader<'_>,
+    tree: &mut Node,
+    schemas: &Schemas,
+    path: &Path,
+) -> Option<(Settings, BTreeMap<ChannelName, Channel>)> {
+    let root = schemas.root();
+    // The channels are judged one by one, each by its platform.
+    let channels = tree.table_mut()?.remove("channels");
+    reader.judge(tree, root, &tree::Path::default());
+    let server = section(reader, tree, schemas, "server")?;
+    let admin = section(reader, tree, schemas, "admin")?;
+    let metrics = section(reader, tree, schemas, "metrics")?;
+    let fini = section(reader, tree, schemas, "fini")?;
+    let http = section(reader, tree, schemas, "http")?;
+    let store = section(reader, tree, schemas, "store")?;
+    let conversations = section(reader, tree, schemas, "conversations")?;
+    let replies = section(reader, tree, schemas, "replies")?;
+    let mut channels = channels.unwrap_or_else(|| Node::new(tree.place.clone(), Value::Table(BTreeMap::new())));
+    let read = channels::read(reader, tree, &mut channels, schemas);
+    tree.table_mut()?.insert("channels".to_owned(), channels);
+    let written = table::places(tree);
+    let mut settings = Settings {
+        server,
+        admin,
+        metrics,
+        fini,
+        http,
+        store,
+        conversations,
+        replies,
+        channels: read.clone(),
+        source: path.to_owned(),
+        written,
+    };
+    rules::tidy(&mut settings);
+    Some((settings, read))
+}
+
+fn section<T: DeserializeOwned>(reader: &mut Reader<'_>, tree: &mut Node, schemas: &Schemas, name: &str) -> Option<T> {
+    let mut empty = Node::new(tree.place.clone(), Value::Table(BTreeMap::new()));
+    let node = tree.table_mut()?.get_mut(name).unwrap_or(&mut empty);
+    reader.take(node, schemas.root().property(name)?, &tree::Path::parse(name))
+}
+
+/// The way out; a plain one where `[http]` is wrong, so that the connectors can be judged all the same.
+fn outgoing(reader: &mut Reader<'_>, tree: &Node, settings: &Settings) -> Option<Http> {
+    let error = match Http::new(&settings.http) {
+        Ok(http) => return Some(http),
+        Err(error) => error,
+    };
+    let (key, instead) = match &error {
+        BuildError::Proxy => ("http.proxy", "write it as http://host:port"),
+        BuildError::CaFile(_) => {
+            ("http.ca_file", "name a readable file; relative paths start at the working directory")
+        }
+        BuildError::Certificate => ("http.ca_file", "name a file with certificates in PEM form"),
+        BuildError::Client(_) => ("http", "check proxy and ca_file"),
+    };
+    let problem = match &error {
+        BuildError::Proxy => "is not an address",
+        BuildError::CaFile(_) => "can't be read",
+        BuildError::Certificate => "holds no certificate in PEM form",
+        BuildError::Client(_) => "the HTTP client can't be set up",
+    };
+    reader.found(tree, &tree::Path::default(), Problem::new(key, problem, instead));
+    Http::new(&http::Config::default()).ok()
+}
