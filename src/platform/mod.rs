@@ -2,6 +2,8 @@
 //! retry loop, no MAC comparison and no text splitting of its own, and it can't reach the store or Fini.
 
 pub mod custom;
+mod json;
+mod sample;
 pub mod slack;
 pub mod telegram;
 pub mod whatsapp;

@@ -1,14 +1,516 @@
-//! stub
+//! Slack: the Events API over HTTP in, `chat.postMessage` out.
+//!
+//! Answers for Slack's words: which events are a person's message, which thread they belong to, how Slack
+//! escapes text, what its error words mean. Knows nothing of lanes, retries and splitting.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use super::{Common, Platform, Surroundings};
+use async_trait::async_trait;
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Account, Answer, Common, Delivery, Event, Malformed, NoSample, Pace, Parsed, Part, Platform, Registration, Rendering,
+    Sample, SampleOf, SendError, Surroundings, json as read, sample,
+};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{ChatKey, DeliveryKey};
+use crate::domain::message::{Addressed, Incoming, Receipt, Reply, ReplyKind, Role};
 use crate::domain::problem::Problem;
+use crate::domain::secret::{Secret, Secrets};
+use crate::http::Response;
+use crate::signature::{
+    Algorithm, Encoding, Hmac, RawWebhook, Refused, Signed, TimestampHeader, Verified, Verifier as _,
+};
+use crate::text::{self, Dialect, Limit, Unit};
+
+const API_BASE: &str = "https://slack.com/api";
+/// docs.slack.dev/authentication/verifying-requests-from-slack: five minutes, either side (as slack_sdk does).
+const TOLERANCE: Duration = Duration::from_secs(300);
+/// chat.postMessage: "limit to 4,000 characters"; truncated only above 40,000.
+const LIMIT: Limit = Limit { max: 4000, unit: Unit::Chars };
+/// docs.slack.dev/apis/web-api/rate-limits: about one message a second per channel, several hundred a minute.
+const PACE: Pace = Pace { per_chat: Duration::from_secs(1), per_second: 5 };
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// `chat.postMessage` sends the message back, blocks and all.
+const MAX_ANSWER: usize = 1024 * 1024;
+const SIGNATURE: &str = "x-slack-signature";
+const TIMESTAMP: &str = "x-slack-request-timestamp";
+const SLACKBOT: &str = "USLACKBOT";
 
 /// `[channels.NAME]` with `platform = "slack"`.
-#[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
-pub struct Config {}
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
+pub struct Config {
+    /// Basic Information, App Credentials, Signing Secret; a list during a rotation.
+    pub signing_secret: Secrets,
+    /// OAuth & Permissions, Bot User OAuth Token: `xoxb-…`.
+    pub bot_token: Secret,
+}
 
-pub fn build(_: &Config, _: &Common, _: &Surroundings) -> Result<Arc<dyn Platform>, Vec<Problem>> {
-    Err(Vec::new())
+pub fn build(config: &Config, common: &Common, around: &Surroundings) -> Result<Arc<dyn Platform>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    if config.signing_secret.0.is_empty() || config.signing_secret.0.iter().any(|secret| secret.expose().is_empty()) {
+        problems.push(Problem::new("signing_secret", "is empty", "the app's Signing Secret, as \"env:NAME\""));
+    }
+    if !is_token(config.bot_token.expose()) {
+        problems.push(Problem::new(
+            "bot_token",
+            "is no token for a bot",
+            "the Bot User OAuth Token (xoxb-…), as \"env:NAME\"",
+        ));
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Arc::new(Slack {
+        signature: Hmac {
+            secrets: config.signing_secret.0.clone(),
+            algorithm: Algorithm::Sha256,
+            header: SIGNATURE.to_owned(),
+            encoding: Encoding::Hex,
+            prefix: "v0=".to_owned(),
+            signed: vec![
+                Signed::Literal("v0:".to_owned()),
+                Signed::Timestamp,
+                Signed::Literal(":".to_owned()),
+                Signed::Body,
+            ],
+            timestamp: Some(TimestampHeader { name: TIMESTAMP.to_owned(), tolerance: TOLERANCE }),
+        },
+        bot_token: config.bot_token.clone(),
+        api: common.api_base.as_deref().unwrap_or(API_BASE).trim_end_matches('/').to_owned(),
+        around: around.clone(),
+        me: OnceLock::new(),
+    }))
+}
+
+/// `xoxb-…`, and `xoxe.xoxb-…` where tokens rotate.
+fn is_token(token: &str) -> bool {
+    token.contains("xoxb-") && token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+struct Slack {
+    signature: Hmac,
+    bot_token: Secret,
+    api: String,
+    around: Surroundings,
+    /// Once `auth.test` has told.
+    me: OnceLock<Me>,
+}
+
+/// Who the token belongs to.
+struct Me {
+    team_id: String,
+    user_id: String,
+    line: String,
+}
+
+impl Slack {
+    async fn call(&self, method: &str, body: &Value) -> Result<Response, SendError> {
+        let request = self
+            .around
+            .http
+            .request(Method::POST, &format!("{}/{method}", self.api))
+            .bearer_auth(self.bot_token.expose())
+            .header(CONTENT_TYPE, "application/json; charset=utf-8")
+            .body(body.to_string());
+        Ok(self.around.http.send(request, TIMEOUT, MAX_ANSWER).await?)
+    }
+
+    /// The answer's JSON, if Slack says `ok`.
+    fn judge(&self, response: &Response) -> Result<Value, SendError> {
+        let now = self.around.clock.now();
+        if !response.status.is_success() {
+            return Err(SendError::from_status(response, now));
+        }
+        let answer: Value =
+            response.json().ok_or_else(|| SendError::Unknown { reason: "the answer is not JSON".to_owned() })?;
+        match answer.get("ok").and_then(Value::as_bool) {
+            Some(true) => Ok(answer),
+            Some(false) => {
+                let word = answer.get("error").and_then(Value::as_str).unwrap_or_default();
+                Err(wire::refusal(word, response.retry_after(now)))
+            }
+            None => Err(SendError::Unknown { reason: "the answer does not say ok".to_owned() }),
+        }
+    }
+
+    async fn learn(&self) -> Result<&Me, SendError> {
+        let answer = self.judge(&self.call("auth.test", &json!({})).await?)?;
+        let field = |pointer| read::text(&answer, pointer).map(str::to_owned);
+        let unreadable = |_| SendError::Unknown { reason: "auth.test answers without ids".to_owned() };
+        let (team_id, user_id) = (field("/team_id").map_err(unreadable)?, field("/user_id").map_err(unreadable)?);
+        let name = |pointer| read::optional_text(&answer, pointer).ok().flatten().unwrap_or("?");
+        let line = format!("bot @{} ({user_id}) in {} ({team_id})", name("/user"), name("/team"));
+        Ok(self.me.get_or_init(|| Me { team_id, user_id, line }))
+    }
+
+    fn event(&self, body: &Value) -> Result<Event, Malformed> {
+        let team = read::text(body, "/team_id")?;
+        if self.me.get().is_some_and(|me| !wire::concerns(body, team, &me.team_id)) {
+            return Ok(Event::Ignored("other_account"));
+        }
+        let message = match wire::message(body)? {
+            Ok(message) => message,
+            Err(word) => return Ok(Event::Ignored(word)),
+        };
+        let is_own = |user: &str| self.me.get().is_some_and(|me| me.user_id == user) || wire::is_installed(body, user);
+        if message.user == SLACKBOT || is_own(message.user) {
+            return Ok(Event::Ignored("bot"));
+        }
+        let said = wire::decode(message.text, is_own);
+        let thread = message.thread_ts.filter(|root| *root != message.ts);
+        let addressed = match () {
+            () if message.direct => Addressed::Direct,
+            () if message.app_mention || said.names_us => Addressed::Mention,
+            () if thread.is_some() => Addressed::Thread,
+            () => Addressed::Room,
+        };
+        let root = thread.unwrap_or(message.ts);
+        let (chat, thread_ts) = if message.direct {
+            (format!("{team}:{}", message.channel), thread)
+        } else {
+            (format!("{team}:{}:{root}", message.channel), Some(root))
+        };
+        Ok(Event::Message(Box::new(Incoming {
+            // Not `event_id`: a message that mentions the bot comes twice, as `message` and as
+            // `app_mention`, under two event ids.
+            delivery_key: DeliveryKey::new(format!("{team}:{}:{}", message.channel, message.ts)),
+            chat: ChatKey::new(chat),
+            room: message.channel.to_owned(),
+            account: Some(team.to_owned()),
+            sender: Some(message.user.to_owned()),
+            shared: !message.direct,
+            addressed,
+            role: Role::User,
+            text: wire::with_files(said.text, message.files),
+            user_attributes: Map::new(),
+            bot_id: None,
+            address: json!({ "channel": message.channel, "thread_ts": thread_ts }),
+            sent_at: Some(message.sent_at),
+            unordered: true,
+        })))
+    }
+}
+
+#[async_trait]
+impl Platform for Slack {
+    fn name(&self) -> &'static str {
+        "slack"
+    }
+
+    /// `ssl_check=1` comes without a signature, to probe the certificate. It gets its 200 and nothing else,
+    /// whatever it carries besides.
+    fn handshake(&self, raw: &RawWebhook) -> Option<Answer> {
+        let probe = wire::is_form(raw)
+            && url::form_urlencoded::parse(&raw.body).any(|(key, value)| key == "ssl_check" && value == "1");
+        probe.then(|| Answer { status: 200, body: String::new() })
+    }
+
+    fn verify(&self, raw: RawWebhook, now: Timestamp) -> Result<Verified, Refused> {
+        self.signature.verify(raw, now)
+    }
+
+    fn parse(&self, webhook: &Verified) -> Result<Parsed, Malformed> {
+        if wire::is_form(webhook.raw()) {
+            return Ok(Parsed::Events(vec![Event::Ignored(wire::form_kind(webhook.body()))]));
+        }
+        let body = read::object(webhook.body())?;
+        Ok(match read::text(&body, "/type")? {
+            "url_verification" => {
+                Parsed::Answer(Answer { status: 200, body: read::text(&body, "/challenge")?.to_owned() })
+            }
+            "event_callback" => Parsed::Events(vec![self.event(&body)?]),
+            "app_rate_limited" => Parsed::Events(vec![Event::Ignored("rate_limited")]),
+            _ => Parsed::Events(vec![Event::Ignored("other_type")]),
+        })
+    }
+
+    async fn prepare(&self) {
+        if self.me.get().is_none() {
+            let _ = self.learn().await;
+        }
+    }
+
+    fn render(&self, reply: &Reply, _: &Rendering<'_>) -> Result<Vec<Part>, Malformed> {
+        Ok(match reply.kind {
+            ReplyKind::Message => text::render(&reply.text, Dialect::Slack, Some(LIMIT)),
+            ReplyKind::NoReply | ReplyKind::Handoff | ReplyKind::Failed => Vec::new(),
+        }
+        .into_iter()
+        .map(|piece| Part(Value::String(piece.text)))
+        .collect())
+    }
+
+    async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendError> {
+        let unusable = |_| SendError::Permanent { reason: "no_address".to_owned() };
+        let mut body = json!({
+            "channel": read::text(delivery.address, "/channel").map_err(unusable)?,
+            "text": delivery.part.0,
+            "unfurl_links": false,
+            "unfurl_media": false,
+        });
+        if let Some(root) = read::optional_text(delivery.address, "/thread_ts").map_err(unusable)? {
+            body["thread_ts"] = json!(root);
+        }
+        let answer = self.judge(&self.call("chat.postMessage", &body).await?)?;
+        Ok(Receipt(read::optional_text(&answer, "/ts").ok().flatten().map(str::to_owned)))
+    }
+
+    fn pace(&self) -> Pace {
+        PACE
+    }
+
+    async fn check(&self) -> Result<Account, SendError> {
+        Ok(self.learn().await?.line.clone())
+    }
+
+    async fn register(&self, url: &str) -> Result<Registration, SendError> {
+        Ok(Registration::ByHand(vec![
+            "Open https://api.slack.com/apps and choose the app.".to_owned(),
+            "OAuth & Permissions, Bot Token Scopes: add chat:write, app_mentions:read, im:history, and \
+             channels:history, groups:history, mpim:history where the bot shall follow threads."
+                .to_owned(),
+            format!("Event Subscriptions: switch on, Request URL: {url} (must turn to Verified)."),
+            "Subscribe to bot events: app_mention, message.im, and message.channels, message.groups, message.mpim \
+             for threads. Save."
+                .to_owned(),
+            "Install the app in the workspace again, and invite the bot to its channels.".to_owned(),
+        ]))
+    }
+
+    fn sample(&self, of: &SampleOf<'_>, now: Timestamp) -> Result<Sample, NoSample> {
+        let (team, bot) = match self.me.get() {
+            Some(me) => (me.team_id.as_str(), me.user_id.as_str()),
+            None => ("T00SAMPLE", "U00SAMPLEBOT"),
+        };
+        let channel = of.chat.unwrap_or("D00SAMPLE");
+        let ts = format!("{}.{:06}", now.as_secs(), sample::number(of.id) % 1_000_000);
+        let mut event = json!({
+            "type": "app_mention", "user": "U00SAMPLEUSER", "ts": ts, "text": wire::escape(of.text), "team": team,
+            "channel": channel, "event_ts": ts,
+        });
+        if wire::looks_direct(channel) {
+            event["type"] = json!("message");
+            event["channel_type"] = json!("im");
+        }
+        let body = json!({
+            "type": "event_callback", "team_id": team, "api_app_id": "A00SAMPLE", "event": event,
+            "event_id": format!("Ev{}", sample::number(of.id)), "event_time": now.as_secs(),
+            "authorizations": [{ "team_id": team, "user_id": bot, "is_bot": true }],
+        });
+        let mut raw = sample::unsigned(of.url, &body);
+        sample::add_header(&mut raw, TIMESTAMP, &now.as_secs().to_string())?;
+        let signature = self.signature.sign(&raw).ok_or_else(|| NoSample("there is no signing secret".to_owned()))?;
+        sample::add_header(&mut raw, SIGNATURE, &signature)?;
+        Ok(sample::finish(raw, DeliveryKey::new(format!("{team}:{channel}:{ts}"))))
+    }
+}
+
+/// Slack's own JSON, escapes and words.
+mod wire {
+    use super::*;
+
+    /// A person's message. Borrowed from the webhook.
+    pub struct Message<'a> {
+        pub channel: &'a str,
+        pub user: &'a str,
+        pub ts: &'a str,
+        pub sent_at: Timestamp,
+        pub thread_ts: Option<&'a str>,
+        pub text: &'a str,
+        pub files: &'a [Value],
+        pub direct: bool,
+        pub app_mention: bool,
+    }
+
+    /// The event as a message, or the word for what it is instead.
+    pub fn message(body: &Value) -> Result<Result<Message<'_>, &'static str>, Malformed> {
+        let kind = read::text(body, "/event/type")?;
+        if kind != "message" && kind != "app_mention" {
+            return Ok(Err("other_event"));
+        }
+        match read::optional_text(body, "/event/subtype")? {
+            None | Some("file_share" | "thread_broadcast" | "me_message") => {}
+            Some("message_changed") => return Ok(Err("edited")),
+            Some("message_deleted") => return Ok(Err("deleted")),
+            Some("bot_message") => return Ok(Err("bot")),
+            Some(_) => return Ok(Err("subtype")),
+        }
+        // The app's own posts come back as plain messages without a subtype.
+        let app = read::optional_text(body, "/event/app_id")?;
+        if read::optional_text(body, "/event/bot_id")?.is_some()
+            || (app.is_some() && app == read::optional_text(body, "/api_app_id")?)
+        {
+            return Ok(Err("bot"));
+        }
+        let channel = read::text(body, "/event/channel")?;
+        let ts = read::text(body, "/event/ts")?;
+        let thread_ts = read::optional_text(body, "/event/thread_ts")?;
+        if thread_ts.is_some_and(|root| moment(root).is_none()) {
+            return Err(Malformed::new("event.thread_ts is not a timestamp"));
+        }
+        Ok(Ok(Message {
+            channel,
+            user: read::text(body, "/event/user")?,
+            ts,
+            sent_at: moment(ts).ok_or_else(|| Malformed::new("event.ts is not a timestamp"))?,
+            thread_ts,
+            text: read::optional_text(body, "/event/text")?.unwrap_or_default(),
+            files: read::optional_list(body, "/event/files")?,
+            direct: match read::optional_text(body, "/event/channel_type")? {
+                Some(kind) => kind == "im",
+                None => looks_direct(channel),
+            },
+            app_mention: kind == "app_mention",
+        }))
+    }
+
+    /// The id of a chat between one person and the bot.
+    pub fn looks_direct(channel: &str) -> bool {
+        channel.starts_with('D')
+    }
+
+    /// Whether the event reached us through the workspace that the token belongs to. In a channel shared
+    /// with another workspace `team_id` may be theirs; for an installation in a whole organisation
+    /// `auth.test` tells the organisation.
+    pub fn concerns(body: &Value, team: &str, ours: &str) -> bool {
+        let authorized = |pointer: &str| authorizations(body).any(|a| a.pointer(pointer).is_some_and(|id| id == ours));
+        team == ours || authorized("/team_id") || authorized("/enterprise_id")
+    }
+
+    /// Whether `user` is the bot that the event is delivered for.
+    pub fn is_installed(body: &Value, user: &str) -> bool {
+        authorizations(body).any(|a| a["is_bot"] == true && a["user_id"] == user)
+    }
+
+    fn authorizations(body: &Value) -> impl Iterator<Item = &Value> {
+        body.get("authorizations").and_then(Value::as_array).into_iter().flatten()
+    }
+
+    /// `1766458026.240809`. Never a float: it is an id, and doubles don't hold it.
+    fn moment(ts: &str) -> Option<Timestamp> {
+        let (seconds, fraction) = ts.split_once('.')?;
+        let digits = |text: &str, max| !text.is_empty() && text.len() <= max && text.bytes().all(|b| b.is_ascii_digit());
+        if !digits(seconds, 11) || !digits(fraction, 6) {
+            return None;
+        }
+        let millis: i64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
+        Some(Timestamp::from_millis(seconds.parse::<i64>().ok()? * 1000 + millis))
+    }
+
+    pub struct Said {
+        pub text: String,
+        pub names_us: bool,
+    }
+
+    /// Resolves `<…>` first and undoes the three escapes after: the other way round a person could write
+    /// tokens. A mention of the bot at the start says who is meant, not what is asked: it goes.
+    pub fn decode(text: &str, is_own: impl Fn(&str) -> bool) -> Said {
+        let mut said = Said { text: String::with_capacity(text.len()), names_us: false };
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('<') {
+            said.text.push_str(&unescape(before));
+            let Some((token, behind)) = after.split_once('>') else {
+                rest = after;
+                said.text.push('<');
+                break;
+            };
+            rest = behind;
+            let user = token.strip_prefix('@').map(|user| user.split_once('|').map_or(user, |(id, _)| id));
+            if user.is_some_and(&is_own) {
+                said.names_us = true;
+                if said.text.trim().is_empty() {
+                    said.text.clear();
+                    rest = behind.trim_start_matches([' ', '\u{a0}', '\n', ',', ':']);
+                    continue;
+                }
+            }
+            said.text.push_str(&resolve(token));
+        }
+        said.text.push_str(&unescape(rest));
+        said
+    }
+
+    fn resolve(token: &str) -> String {
+        let (target, label) = match token.split_once('|') {
+            Some((target, label)) => (unescape(target), Some(unescape(label)).filter(|label| !label.is_empty())),
+            None => (unescape(token), None),
+        };
+        let sigil = target.chars().next();
+        let id = target.get(1..).unwrap_or_default();
+        match (sigil, label) {
+            (Some('@'), label) => format!("@{}", label.as_deref().unwrap_or(id).trim_start_matches('@')),
+            (Some('#'), label) => format!("#{}", label.as_deref().unwrap_or(id).trim_start_matches('#')),
+            // `<!date^…|fallback>`, `<!subteam^S…|@group>`, `<!here|here>`
+            (Some('!'), Some(label)) if id.contains('^') => label,
+            (Some('!'), _) => format!("@{}", id.strip_prefix("subteam^").unwrap_or(id)),
+            (_, Some(label)) if is_label_of(&label, &target) => label,
+            (_, Some(label)) => format!("{label} ({target})"),
+            (_, None) => target.strip_prefix("mailto:").unwrap_or(&target).to_owned(),
+        }
+    }
+
+    /// Slack makes links of bare addresses and keeps what was typed as the label.
+    fn is_label_of(label: &str, target: &str) -> bool {
+        ["", "https://", "http://", "mailto:", "tel:"].iter().any(|scheme| target.strip_prefix(scheme) == Some(label))
+    }
+
+    fn unescape(text: &str) -> String {
+        text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    }
+
+    pub fn escape(text: &str) -> String {
+        text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    }
+
+    pub fn with_files(mut text: String, files: &[Value]) -> String {
+        for file in files {
+            let word = |key: &str| file.get(key).and_then(Value::as_str).filter(|word| !word.is_empty());
+            let kind = match word("mimetype").and_then(|kind| kind.split('/').next()) {
+                Some("image") => "image",
+                Some("video") => "video",
+                Some("audio") => "audio",
+                _ => "file",
+            };
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(&read::placeholder(kind, word("name").or_else(|| word("title"))));
+        }
+        text
+    }
+
+    pub fn is_form(raw: &RawWebhook) -> bool {
+        raw.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
+    }
+
+    pub fn form_kind(body: &[u8]) -> &'static str {
+        let has = |name: &str| url::form_urlencoded::parse(body).any(|(key, _)| key == name);
+        match () {
+            () if has("payload") => "interactivity",
+            () if has("command") => "slash_command",
+            () => "form",
+        }
+    }
+
+    /// What `"error"` means, by docs.slack.dev/reference/methods/chat.postMessage.
+    pub fn refusal(word: &str, after: Option<Duration>) -> SendError {
+        let known = !word.is_empty() && word.len() <= 64 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let reason = if known { format!("slack_{word}") } else { "slack_error".to_owned() };
+        match word {
+            "ratelimited" | "rate_limited" | "message_limit_exceeded" => SendError::Retry { reason, after },
+            // Nothing was done: the service is away, the request came truncated, the workspace is on the move.
+            "service_unavailable" | "request_timeout" | "team_added_to_org" => SendError::Retry { reason, after },
+            // "It's possible some aspect of the operation succeeded before the error was raised."
+            "internal_error" | "fatal_error" => SendError::Unknown { reason },
+            "invalid_auth" | "not_authed" | "account_inactive" | "token_revoked" | "token_expired" | "missing_scope"
+            | "no_permission" | "access_denied" | "org_login_required" | "not_allowed_token_type" | "accesslimited"
+            | "ekm_access_denied" => SendError::Credential { reason },
+            _ => SendError::Permanent { reason },
+        }
+    }
 }

@@ -1,14 +1,538 @@
-//! stub
+//! Telegram: the Bot API's webhook in, `sendMessage` out.
+//!
+//! Answers for Telegram's words: which updates are a person's message, what addresses the bot in a group,
+//! what its errors mean. The token stands in the path of every call: no error here may hold an address.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use super::{Common, Platform, Surroundings};
+use async_trait::async_trait;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Account, Common, Delivery, Event, Malformed, NoSample, Pace, Parsed, Part, Platform, Registration, Rendering, Sample,
+    SampleOf, SendError, Surroundings, json as read, sample,
+};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{ChatKey, DeliveryKey};
+use crate::domain::message::{Addressed, Incoming, Receipt, Reply, ReplyKind, Role};
 use crate::domain::problem::Problem;
+use crate::domain::secret::{Secret, Secrets};
+use crate::http::Response;
+use crate::signature::{RawWebhook, Refused, Token, TokenPlace, Verified, Verifier as _};
+use crate::text::{self, Dialect, Limit, Unit};
+
+const API_BASE: &str = "https://api.telegram.org";
+/// core.telegram.org/bots/api#sendmessage: 1-4096 characters; what a character is, it does not say: UTF-16
+/// units are the safe side.
+const LIMIT: Limit = Limit { max: 4096, unit: Unit::Utf16 };
+/// core.telegram.org/bots/faq: one message a second per chat, about 30 a second overall. The 20 a minute of
+/// a group are left to its 429.
+const PACE: Pace = Pace { per_chat: Duration::from_secs(1), per_second: 30 };
+/// core.telegram.org/bots/api#sendchataction: shown for 5 seconds or less.
+const TYPING: Duration = Duration::from_secs(4);
+const TIMEOUT: Duration = Duration::from_secs(15);
+const MAX_ANSWER: usize = 1024 * 1024;
+const SECRET_TOKEN: &str = "x-telegram-bot-api-secret-token";
 
 /// `[channels.NAME]` with `platform = "telegram"`.
-#[derive(Clone, Debug, serde::Deserialize, schemars::JsonSchema)]
-pub struct Config {}
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
+pub struct Config {
+    /// What `setWebhook` was given as `secret_token`; a list during a rotation.
+    pub secret_token: Secrets,
+    /// From BotFather: `110201543:AAHdqTcv…`.
+    pub bot_token: Secret,
+}
 
-pub fn build(_: &Config, _: &Common, _: &Surroundings) -> Result<Arc<dyn Platform>, Vec<Problem>> {
-    Err(Vec::new())
+pub fn build(config: &Config, common: &Common, around: &Surroundings) -> Result<Arc<dyn Platform>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let secrets = &config.secret_token.0;
+    if secrets.is_empty() || !secrets.iter().all(|secret| is_secret_token(secret.expose())) {
+        problems.push(Problem::new(
+            "secret_token",
+            "Telegram takes 1 to 256 characters of A-Z a-z 0-9 _ -",
+            "such a secret (`fini-bridge secret new` makes one), as \"env:NAME\"",
+        ));
+    }
+    let Some(bot_id) = bot_id(config.bot_token.expose()) else {
+        problems.push(Problem::new("bot_token", "is no bot's token", "BotFather's token, 110201543:AAH…, as \"env:NAME\""));
+        return Err(problems);
+    };
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let base = common.api_base.as_deref().unwrap_or(API_BASE).trim_end_matches('/');
+    Ok(Arc::new(Telegram {
+        token: Token {
+            secrets: secrets.clone(),
+            place: TokenPlace::Header(SECRET_TOKEN.to_owned()),
+            prefix: String::new(),
+        },
+        api: Secret::new(format!("{base}/bot{}", config.bot_token.expose())),
+        bot_id,
+        around: around.clone(),
+        username: OnceLock::new(),
+    }))
+}
+
+/// core.telegram.org/bots/api#setwebhook
+fn is_secret_token(text: &str) -> bool {
+    (1..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+/// A token is the bot's id, a colon, and a secret.
+fn bot_id(token: &str) -> Option<i64> {
+    let (id, secret) = token.split_once(':')?;
+    let fits = !secret.is_empty() && secret.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    id.bytes().all(|b| b.is_ascii_digit()).then(|| id.parse().ok()).flatten().filter(|_| fits)
+}
+
+struct Telegram {
+    token: Token,
+    /// The address of every call, token included.
+    api: Secret,
+    bot_id: i64,
+    around: Surroundings,
+    /// Without the `@`; once `getMe` has told.
+    username: OnceLock<String>,
+}
+
+impl Telegram {
+    async fn call(&self, method: &str, body: &Value) -> Result<Response, SendError> {
+        let url = format!("{}/{method}", self.api.expose());
+        let request = self.around.http.request(Method::POST, &url).json(body);
+        Ok(self.around.http.send(request, TIMEOUT, MAX_ANSWER).await?)
+    }
+
+    /// `result`, if Telegram says `ok`.
+    fn judge(&self, response: &Response) -> Result<Value, Refusal> {
+        let answer: Option<Value> = response.json();
+        match answer {
+            Some(mut answer) if answer["ok"] == true => Ok(answer["result"].take()),
+            answer if !response.status.is_success() => {
+                let answer = answer.unwrap_or_default();
+                Err(wire::refusal(&answer, SendError::from_status(response, self.around.clock.now())))
+            }
+            _ => Err(Refusal::Error(SendError::Unknown { reason: "the answer can't be read".to_owned() })),
+        }
+    }
+
+    async fn ask(&self, method: &str, body: &Value) -> Result<Value, SendError> {
+        self.judge(&self.call(method, body).await?).map_err(Refusal::into_error)
+    }
+
+    async fn learn(&self) -> Result<String, SendError> {
+        let me = self.ask("getMe", &json!({})).await?;
+        let username = read::text(&me, "/username")
+            .map_err(|_| SendError::Unknown { reason: "getMe answers without a name".to_owned() })?;
+        Ok(self.username.get_or_init(|| username.to_owned()).clone())
+    }
+
+    /// Whether `name`, without the `@`, is the bot's. Before `getMe` has told: whether it can be a bot's
+    /// at all, as every bot's name ends in "bot" and Telegram brings mostly those that are ours.
+    fn is_own(&self, name: &str) -> bool {
+        match self.username.get() {
+            Some(own) => own.eq_ignore_ascii_case(name),
+            None => name.to_ascii_lowercase().ends_with("bot"),
+        }
+    }
+
+    fn message(&self, message: &Value) -> Result<Event, Malformed> {
+        let chat = read::integer(message, "/chat/id")?;
+        let id = read::integer(message, "/message_id")?;
+        let shared = match read::text(message, "/chat/type")? {
+            "private" => false,
+            "group" | "supergroup" => true,
+            _ => return Ok(Event::Ignored("channel_post")),
+        };
+        if read::optional_integer(message, "/migrate_to_chat_id")?.is_some() {
+            return Ok(Event::Ignored("migrated"));
+        }
+        if read::optional_object(message, "/from")?.is_none() {
+            return Ok(Event::Ignored("channel_post"));
+        }
+        if read::flag(message, "/from/is_bot")? {
+            return Ok(Event::Ignored("bot"));
+        }
+        let sender = read::integer(message, "/from/id")?;
+        if read::optional_flag(message, "/is_automatic_forward")?.unwrap_or_default() {
+            return Ok(Event::Ignored("channel_post"));
+        }
+        let Some(said) = wire::said(message)? else { return Ok(Event::Ignored("service")) };
+        let topic = if read::optional_flag(message, "/is_topic_message")?.unwrap_or_default() {
+            Some(read::integer(message, "/message_thread_id")?)
+        } else {
+            None
+        };
+        let mut address = json!({ "chat_id": chat });
+        if let Some(topic) = topic {
+            address["message_thread_id"] = json!(topic);
+        }
+        if shared {
+            address["reply_to"] = json!(id);
+        }
+        let addressed = match () {
+            () if !shared => Addressed::Direct,
+            () if self.is_meant(message, &said)? => Addressed::Mention,
+            () => Addressed::Room,
+        };
+        Ok(Event::Message(Box::new(Incoming {
+            // Not `update_id`: that may begin again at any number after a week of silence.
+            delivery_key: DeliveryKey::new(format!("{chat}:{id}")),
+            chat: ChatKey::new(topic.map_or_else(|| chat.to_string(), |topic| format!("{chat}:{topic}"))),
+            room: chat.to_string(),
+            account: Some(self.bot_id.to_string()),
+            sender: Some(sender.to_string()),
+            shared,
+            addressed,
+            role: Role::User,
+            text: wire::with_media(self.without_own_name(&said), message),
+            user_attributes: Map::new(),
+            bot_id: None,
+            address,
+            sent_at: Some(Timestamp::from_secs(read::integer(message, "/date")?)),
+            // One queue per chat, in order; nothing is to be sorted.
+            unordered: false,
+        })))
+    }
+
+    /// In a group: a command, a mention, or a reply to what the bot wrote.
+    fn is_meant(&self, message: &Value, said: &wire::Said<'_>) -> Result<bool, Malformed> {
+        // In a topic each message is a "reply" to the service message that opened it.
+        let opening = message.pointer("/reply_to_message/forum_topic_created").is_some();
+        if !opening && read::optional_integer(message, "/reply_to_message/from/id")? == Some(self.bot_id) {
+            return Ok(true);
+        }
+        Ok(said.entities.iter().any(|entity| match entity.kind {
+            "mention" => entity.text.strip_prefix('@').is_some_and(|name| self.is_own(name)),
+            "text_mention" => entity.user == Some(self.bot_id),
+            "bot_command" => match entity.text.split_once('@') {
+                Some((_, name)) => self.is_own(name),
+                None => entity.start == 0,
+            },
+            _ => false,
+        }))
+    }
+
+    /// The bot's own name at the start says who is meant, not what is asked: `@acme_bot hello` is
+    /// `hello`, `/start@acme_bot` is `/start`.
+    fn without_own_name(&self, said: &wire::Said<'_>) -> String {
+        let known = |name: &str| self.username.get().is_some_and(|own| own.eq_ignore_ascii_case(name));
+        let first = said.entities.iter().find(|entity| entity.start == 0);
+        let rest = first.and_then(|entity| said.text.get(entity.text.len()..)).unwrap_or_default();
+        match first {
+            Some(entity) if entity.kind == "mention" && entity.text.strip_prefix('@').is_some_and(known) => {
+                rest.trim_start_matches([' ', '\n', ',', ':']).to_owned()
+            }
+            Some(entity) if entity.kind == "bot_command" => match entity.text.split_once('@') {
+                Some((command, name)) if known(name) => format!("{command}{rest}"),
+                _ => said.text.to_owned(),
+            },
+            _ => said.text.to_owned(),
+        }
+    }
+
+    async fn post(&self, address: &Value, text: &str, dialect: Dialect) -> Result<Receipt, Refusal> {
+        let mut body = wire::target(address).ok_or(SendError::Permanent { reason: "no_address".to_owned() })?;
+        body["text"] = json!(text);
+        body["link_preview_options"] = json!({ "is_disabled": true });
+        if dialect == Dialect::Telegram {
+            body["parse_mode"] = json!("HTML");
+        }
+        if let Some(id) = address.get("reply_to").and_then(Value::as_i64) {
+            body["reply_parameters"] = json!({ "message_id": id, "allow_sending_without_reply": true });
+        }
+        let sent = self.judge(&self.call("sendMessage", &body).await?)?;
+        Ok(Receipt(sent.get("message_id").and_then(Value::as_i64).map(|id| id.to_string())))
+    }
+}
+
+/// Why Telegram did not do it.
+enum Refusal {
+    Error(SendError),
+    /// The markup does not please it; the plain text will.
+    Markup,
+    Moved {
+        chat_id: i64,
+    },
+}
+
+impl Refusal {
+    fn into_error(self) -> SendError {
+        match self {
+            Self::Error(error) => error,
+            Self::Markup => SendError::Permanent { reason: "telegram_markup".to_owned() },
+            Self::Moved { chat_id } => SendError::Moved { address: json!({ "chat_id": chat_id }) },
+        }
+    }
+}
+
+impl From<SendError> for Refusal {
+    fn from(error: SendError) -> Self {
+        Self::Error(error)
+    }
+}
+
+#[async_trait]
+impl Platform for Telegram {
+    fn name(&self) -> &'static str {
+        "telegram"
+    }
+
+    fn verify(&self, raw: RawWebhook, now: Timestamp) -> Result<Verified, Refused> {
+        self.token.verify(raw, now)
+    }
+
+    fn parse(&self, webhook: &Verified) -> Result<Parsed, Malformed> {
+        let update = read::object(webhook.body())?;
+        read::integer(&update, "/update_id")?;
+        let event = match read::optional_object(&update, "/message")? {
+            Some(message) => self.message(message)?,
+            None => Event::Ignored(wire::kind(&update)),
+        };
+        Ok(Parsed::Events(vec![event]))
+    }
+
+    async fn prepare(&self) {
+        if self.username.get().is_none() {
+            let _ = self.learn().await;
+        }
+    }
+
+    fn render(&self, reply: &Reply, _: &Rendering<'_>) -> Result<Vec<Part>, Malformed> {
+        Ok(match reply.kind {
+            ReplyKind::Message => text::render(&reply.text, Dialect::Telegram, Some(LIMIT)),
+            ReplyKind::NoReply | ReplyKind::Handoff | ReplyKind::Failed => Vec::new(),
+        }
+        .into_iter()
+        .map(|piece| Part(json!({ "html": piece.text, "plain": piece.plain })))
+        .collect())
+    }
+
+    async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendError> {
+        let word = |key| {
+            let none = || SendError::Permanent { reason: "no_text".to_owned() };
+            delivery.part.0.get(key).and_then(Value::as_str).ok_or_else(none)
+        };
+        match self.post(delivery.address, word("html")?, Dialect::Telegram).await {
+            Err(Refusal::Markup) => self.post(delivery.address, word("plain")?, Dialect::Plain).await,
+            outcome => outcome,
+        }
+        .map_err(Refusal::into_error)
+    }
+
+    fn pace(&self) -> Pace {
+        PACE
+    }
+
+    async fn typing(&self, address: &Value) {
+        if let Some(mut body) = wire::target(address) {
+            body["action"] = json!("typing");
+            let _ = self.call("sendChatAction", &body).await;
+        }
+    }
+
+    fn typing_lasts(&self) -> Option<Duration> {
+        Some(TYPING)
+    }
+
+    async fn check(&self) -> Result<Account, SendError> {
+        let username = self.learn().await?;
+        let webhook = self.ask("getWebhookInfo", &json!({})).await?;
+        let state = match webhook.get("url").and_then(Value::as_str) {
+            None | Some("") => "no webhook is set".to_owned(),
+            Some(_) => {
+                let waiting = webhook.get("pending_update_count").and_then(Value::as_i64).unwrap_or_default();
+                let trouble = webhook.get("last_error_message").and_then(Value::as_str);
+                let trouble = trouble.map(|trouble| format!(", last error: {trouble}")).unwrap_or_default();
+                format!("webhook set, {waiting} waiting{trouble}")
+            }
+        };
+        Ok(format!("bot @{username} ({}), {state}", self.bot_id))
+    }
+
+    async fn register(&self, url: &str) -> Result<Registration, SendError> {
+        let secret = self.token.secrets.first().map(Secret::expose);
+        // Explicit: without it the previous setting stays.
+        let body = json!({ "url": url, "secret_token": secret, "allowed_updates": ["message"] });
+        self.ask("setWebhook", &body).await?;
+        Ok(Registration::Done(format!("Telegram sends the messages of bot {} to {url}", self.bot_id)))
+    }
+
+    fn sample(&self, of: &SampleOf<'_>, now: Timestamp) -> Result<Sample, NoSample> {
+        let chat = match of.chat {
+            Some(chat) => chat.parse().map_err(|_| NoSample("a chat of Telegram is a number".to_owned()))?,
+            None => 7_700_112_233_i64,
+        };
+        let (id, group) = (sample::number(of.id), chat < 0);
+        let mut message = json!({
+            "message_id": id,
+            "from": { "id": 7_700_112_233_i64, "is_bot": false, "first_name": "Sample" },
+            "chat": { "id": chat, "type": if group { "supergroup" } else { "private" } },
+            "date": now.as_secs(),
+            "text": of.text,
+        });
+        if group {
+            message["reply_to_message"] = json!({ "message_id": 1, "from": { "id": self.bot_id, "is_bot": true } });
+        }
+        let mut raw = sample::unsigned(of.url, &json!({ "update_id": id, "message": message }));
+        let secret = self.token.secrets.first().map(Secret::expose).unwrap_or_default();
+        sample::add_header(&mut raw, SECRET_TOKEN, secret)?;
+        Ok(sample::finish(raw, DeliveryKey::new(format!("{chat}:{id}"))))
+    }
+}
+
+/// Telegram's own JSON.
+mod wire {
+    use super::*;
+
+    /// The word for an update that is no message.
+    pub fn kind(update: &Value) -> &'static str {
+        let has = |key: &str| update.get(key).is_some();
+        match () {
+            () if has("edited_message") => "edited",
+            () if has("channel_post") || has("edited_channel_post") => "channel_post",
+            () if has("callback_query") => "callback_query",
+            () if has("my_chat_member") || has("chat_member") => "chat_member",
+            () if update.as_object().is_some_and(|update| update.keys().any(|key| key.contains("business"))) => "business",
+            () => "other_update",
+        }
+    }
+
+    pub struct Said<'a> {
+        pub text: &'a str,
+        pub entities: Vec<Entity<'a>>,
+    }
+
+    pub struct Entity<'a> {
+        pub kind: &'a str,
+        /// In bytes.
+        pub start: usize,
+        pub text: &'a str,
+        /// Of a `text_mention`.
+        pub user: Option<i64>,
+    }
+
+    /// Text or caption; blank for media alone; `None` for what is neither: a service message.
+    pub fn said(message: &Value) -> Result<Option<Said<'_>>, Malformed> {
+        let (text, entities) = if let Some(text) = read::optional_text(message, "/text")? {
+            (text, read::optional_list(message, "/entities")?)
+        } else if let Some(caption) = read::optional_text(message, "/caption")? {
+            (caption, read::optional_list(message, "/caption_entities")?)
+        } else if media(message).is_some() {
+            ("", [].as_slice())
+        } else {
+            return Ok(None);
+        };
+        let entities = entities.iter().filter_map(|entity| {
+            let position = |key| usize::try_from(entity.get(key)?.as_u64()?).ok();
+            let start = position("offset")?;
+            let range = byte_at(text, start)?..byte_at(text, start.checked_add(position("length")?)?)?;
+            Some(Entity {
+                kind: entity.get("type")?.as_str()?,
+                start: range.start,
+                text: text.get(range)?,
+                user: entity.pointer("/user/id").and_then(Value::as_i64),
+            })
+        });
+        Ok(Some(Said { text, entities: entities.collect() }))
+    }
+
+    /// Offsets of entities count UTF-16 units. `None` inside a character and beyond the end.
+    fn byte_at(text: &str, utf16: usize) -> Option<usize> {
+        let mut units = 0;
+        for (at, char) in text.char_indices() {
+            if units >= utf16 {
+                return (units == utf16).then_some(at);
+            }
+            units += char.len_utf16();
+        }
+        (units == utf16).then_some(text.len())
+    }
+
+    pub fn with_media(text: String, message: &Value) -> String {
+        match media(message) {
+            Some(line) if text.is_empty() => line,
+            Some(line) => format!("{text}\n{line}"),
+            None => text,
+        }
+    }
+
+    /// The order matters: an animation is also a document, a venue also a location.
+    fn media(message: &Value) -> Option<String> {
+        let named = |kind: &str, pointer: &str| {
+            read::placeholder(kind, message.pointer(pointer).and_then(Value::as_str).filter(|name| !name.is_empty()))
+        };
+        const KINDS: [(&str, &str, &str); 16] = [
+            ("photo", "photo", ""),
+            ("voice", "voice message", ""),
+            ("audio", "audio", "/audio/file_name"),
+            ("video", "video", "/video/file_name"),
+            ("video_note", "video message", ""),
+            ("animation", "animation", ""),
+            ("document", "document", "/document/file_name"),
+            ("venue", "location", "/venue/title"),
+            ("location", "location", ""),
+            ("contact", "contact", ""),
+            ("poll", "poll", "/poll/question"),
+            ("dice", "dice", ""),
+            ("game", "game", "/game/title"),
+            ("story", "story", ""),
+            ("paid_media", "paid media", ""),
+            ("checklist", "checklist", "/checklist/title"),
+        ];
+        if message.get("sticker").is_some_and(Value::is_object) {
+            return Some(match message.pointer("/sticker/emoji").and_then(Value::as_str) {
+                Some(emoji) if !emoji.is_empty() => format!("[sticker {emoji}]"),
+                _ => "[sticker]".to_owned(),
+            });
+        }
+        let (_, kind, name) =
+            KINDS.iter().find(|(key, ..)| message.get(key).is_some_and(|it| it.is_object() || it.is_array()))?;
+        Some(if name.is_empty() { format!("[{kind}]") } else { named(kind, name) })
+    }
+
+    /// Chat and topic.
+    pub fn target(address: &Value) -> Option<Value> {
+        let mut body = json!({ "chat_id": address.get("chat_id")?.as_i64()? });
+        if let Some(topic) = address.get("message_thread_id").and_then(Value::as_i64) {
+            body["message_thread_id"] = json!(topic);
+        }
+        Some(body)
+    }
+
+    /// What an error means. `description` may quote the message: only what it begins with is looked at,
+    /// and never passed on.
+    pub fn refusal(answer: &Value, by_status: SendError) -> Refusal {
+        let code = answer.get("error_code").and_then(Value::as_u64).unwrap_or_default();
+        let description = answer.get("description").and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
+        if let Some(chat_id) = answer.pointer("/parameters/migrate_to_chat_id").and_then(Value::as_i64) {
+            return Refusal::Moved { chat_id };
+        }
+        let says = |words: &str| description.starts_with(&format!("bad request: {words}"));
+        Refusal::Error(match (code, by_status) {
+            (429, SendError::Retry { reason, after }) => {
+                let seconds = answer.pointer("/parameters/retry_after").and_then(Value::as_u64);
+                SendError::Retry { reason, after: seconds.map(|s| Duration::from_secs(s.min(86_400))).or(after) }
+            }
+            (400, _) if says("can't parse entities") => return Refusal::Markup,
+            (400, _) => SendError::Permanent {
+                reason: match () {
+                    () if says("chat not found") => "telegram_chat_not_found",
+                    () if says("message thread not found") => "telegram_topic_not_found",
+                    () if says("message is too long") => "telegram_too_long",
+                    () if says("message text is empty") => "telegram_empty",
+                    () => "telegram_400",
+                }
+                .to_owned(),
+            },
+            // Blocked by the user, kicked from the group: this chat's end, not the token's.
+            (403, _) => SendError::Permanent { reason: "telegram_403".to_owned() },
+            // A wrong token makes a wrong path.
+            (401 | 404, _) => SendError::Credential { reason: format!("telegram_{code}") },
+            (_, by_status) => by_status,
+        })
+    }
 }

@@ -1,0 +1,73 @@
+//! Reads a platform's JSON: what is missing is told apart from what has the wrong type, and an error names
+//! the field, never its value. Fields are named by JSON pointers, `/event/channel`.
+
+use serde_json::Value;
+
+use super::Malformed;
+
+fn wrong(pointer: &str, expected: &str) -> Malformed {
+    Malformed::new(format!("{} is not {expected}", pointer.trim_start_matches('/').replace('/', ".")))
+}
+
+/// `null` is as good as absent, everywhere.
+fn find<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
+    value.pointer(pointer).filter(|found| !found.is_null())
+}
+
+pub(super) fn object(body: &[u8]) -> Result<Value, Malformed> {
+    let value: Value = serde_json::from_slice(body).map_err(|_| Malformed::new("the body is not JSON"))?;
+    if value.is_object() { Ok(value) } else { Err(Malformed::new("the body is not a JSON object")) }
+}
+
+pub(super) fn optional_object<'a>(value: &'a Value, pointer: &str) -> Result<Option<&'a Value>, Malformed> {
+    match find(value, pointer) {
+        Some(found) if !found.is_object() => Err(wrong(pointer, "an object")),
+        found => Ok(found),
+    }
+}
+
+pub(super) fn optional_text<'a>(value: &'a Value, pointer: &str) -> Result<Option<&'a str>, Malformed> {
+    find(value, pointer).map(|found| found.as_str().ok_or_else(|| wrong(pointer, "a string"))).transpose()
+}
+
+/// A string that is there and not empty.
+pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> Result<&'a str, Malformed> {
+    optional_text(value, pointer)?.filter(|text| !text.is_empty()).ok_or_else(|| wrong(pointer, "a string with content"))
+}
+
+pub(super) fn optional_integer(value: &Value, pointer: &str) -> Result<Option<i64>, Malformed> {
+    find(value, pointer).map(|found| found.as_i64().ok_or_else(|| wrong(pointer, "an integer"))).transpose()
+}
+
+pub(super) fn integer(value: &Value, pointer: &str) -> Result<i64, Malformed> {
+    optional_integer(value, pointer)?.ok_or_else(|| wrong(pointer, "an integer"))
+}
+
+pub(super) fn optional_flag(value: &Value, pointer: &str) -> Result<Option<bool>, Malformed> {
+    find(value, pointer).map(|found| found.as_bool().ok_or_else(|| wrong(pointer, "true or false"))).transpose()
+}
+
+pub(super) fn flag(value: &Value, pointer: &str) -> Result<bool, Malformed> {
+    optional_flag(value, pointer)?.ok_or_else(|| wrong(pointer, "true or false"))
+}
+
+/// An array; empty where there is none.
+pub(super) fn optional_list<'a>(value: &'a Value, pointer: &str) -> Result<&'a [Value], Malformed> {
+    match find(value, pointer) {
+        None => Ok(&[]),
+        Some(found) => found.as_array().map(Vec::as_slice).ok_or_else(|| wrong(pointer, "an array")),
+    }
+}
+
+pub(super) fn list<'a>(value: &'a Value, pointer: &str) -> Result<&'a [Value], Malformed> {
+    find(value, pointer)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .ok_or_else(|| wrong(pointer, "an array"))
+}
+
+/// What is not text, as one readable line: `[image: receipt.jpg]`, `[image]`.
+pub(super) fn placeholder(kind: &str, name: Option<&str>) -> String {
+    let name = name.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    if name.is_empty() { format!("[{kind}]") } else { format!("[{kind}: {name}]") }
+}
