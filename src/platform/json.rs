@@ -32,7 +32,9 @@ pub(super) fn optional_text<'a>(value: &'a Value, pointer: &str) -> Result<Optio
 
 /// A string that is there and not empty.
 pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> Result<&'a str, Malformed> {
-    optional_text(value, pointer)?.filter(|text| !text.is_empty()).ok_or_else(|| wrong(pointer, "a string with content"))
+    optional_text(value, pointer)?
+        .filter(|text| !text.is_empty())
+        .ok_or_else(|| wrong(pointer, "a string with content"))
 }
 
 pub(super) fn optional_integer(value: &Value, pointer: &str) -> Result<Option<i64>, Malformed> {
@@ -60,10 +62,7 @@ pub(super) fn optional_list<'a>(value: &'a Value, pointer: &str) -> Result<&'a [
 }
 
 pub(super) fn list<'a>(value: &'a Value, pointer: &str) -> Result<&'a [Value], Malformed> {
-    find(value, pointer)
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .ok_or_else(|| wrong(pointer, "an array"))
+    find(value, pointer).and_then(Value::as_array).map(Vec::as_slice).ok_or_else(|| wrong(pointer, "an array"))
 }
 
 /// What is not text, as one readable line: `[image: receipt.jpg]`, `[image]`.

@@ -3,6 +3,8 @@
 //! Answers for Telegram's words: which updates are a person's message, what addresses the bot in a group,
 //! what its errors mean. The token stands in the path of every call: no error here may hold an address.
 
+mod wire;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,8 +14,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Account, Common, Delivery, Event, Malformed, NoSample, Pace, Parsed, Part, Platform, Registration, Rendering, Sample,
-    SampleOf, SendError, Surroundings, json as read, sample,
+    Account, Common, Delivery, Event, Malformed, NoSample, Pace, Parsed, Part, Platform, Registration, Rendering,
+    Sample, SampleOf, SendError, Surroundings, json as read, sample,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChatKey, DeliveryKey};
@@ -57,7 +59,11 @@ pub fn build(config: &Config, common: &Common, around: &Surroundings) -> Result<
         ));
     }
     let Some(bot_id) = bot_id(config.bot_token.expose()) else {
-        problems.push(Problem::new("bot_token", "is no bot's token", "BotFather's token, 110201543:AAH…, as \"env:NAME\""));
+        problems.push(Problem::new(
+            "bot_token",
+            "is no bot's token",
+            "BotFather's token, 110201543:AAH…, as \"env:NAME\"",
+        ));
         return Err(problems);
     };
     if !problems.is_empty() {
@@ -113,7 +119,8 @@ impl Telegram {
             Some(mut answer) if answer["ok"] == true => Ok(answer["result"].take()),
             answer if !response.status.is_success() => {
                 let answer = answer.unwrap_or_default();
-                Err(wire::refusal(&answer, SendError::from_status(response, self.around.clock.now())))
+                let by_status = SendError::from_status(response, self.around.clock.now());
+                Err(wire::refusal(&answer, response.status.as_u16(), by_status))
             }
             _ => Err(Refusal::Error(SendError::Unknown { reason: "the answer can't be read".to_owned() })),
         }
@@ -381,158 +388,5 @@ impl Platform for Telegram {
         let secret = self.token.secrets.first().map(Secret::expose).unwrap_or_default();
         sample::add_header(&mut raw, SECRET_TOKEN, secret)?;
         Ok(sample::finish(raw, DeliveryKey::new(format!("{chat}:{id}"))))
-    }
-}
-
-/// Telegram's own JSON.
-mod wire {
-    use super::*;
-
-    /// The word for an update that is no message.
-    pub fn kind(update: &Value) -> &'static str {
-        let has = |key: &str| update.get(key).is_some();
-        match () {
-            () if has("edited_message") => "edited",
-            () if has("channel_post") || has("edited_channel_post") => "channel_post",
-            () if has("callback_query") => "callback_query",
-            () if has("my_chat_member") || has("chat_member") => "chat_member",
-            () if update.as_object().is_some_and(|update| update.keys().any(|key| key.contains("business"))) => "business",
-            () => "other_update",
-        }
-    }
-
-    pub struct Said<'a> {
-        pub text: &'a str,
-        pub entities: Vec<Entity<'a>>,
-    }
-
-    pub struct Entity<'a> {
-        pub kind: &'a str,
-        /// In bytes.
-        pub start: usize,
-        pub text: &'a str,
-        /// Of a `text_mention`.
-        pub user: Option<i64>,
-    }
-
-    /// Text or caption; blank for media alone; `None` for what is neither: a service message.
-    pub fn said(message: &Value) -> Result<Option<Said<'_>>, Malformed> {
-        let (text, entities) = if let Some(text) = read::optional_text(message, "/text")? {
-            (text, read::optional_list(message, "/entities")?)
-        } else if let Some(caption) = read::optional_text(message, "/caption")? {
-            (caption, read::optional_list(message, "/caption_entities")?)
-        } else if media(message).is_some() {
-            ("", [].as_slice())
-        } else {
-            return Ok(None);
-        };
-        let entities = entities.iter().filter_map(|entity| {
-            let position = |key| usize::try_from(entity.get(key)?.as_u64()?).ok();
-            let start = position("offset")?;
-            let range = byte_at(text, start)?..byte_at(text, start.checked_add(position("length")?)?)?;
-            Some(Entity {
-                kind: entity.get("type")?.as_str()?,
-                start: range.start,
-                text: text.get(range)?,
-                user: entity.pointer("/user/id").and_then(Value::as_i64),
-            })
-        });
-        Ok(Some(Said { text, entities: entities.collect() }))
-    }
-
-    /// Offsets of entities count UTF-16 units. `None` inside a character and beyond the end.
-    fn byte_at(text: &str, utf16: usize) -> Option<usize> {
-        let mut units = 0;
-        for (at, char) in text.char_indices() {
-            if units >= utf16 {
-                return (units == utf16).then_some(at);
-            }
-            units += char.len_utf16();
-        }
-        (units == utf16).then_some(text.len())
-    }
-
-    pub fn with_media(text: String, message: &Value) -> String {
-        match media(message) {
-            Some(line) if text.is_empty() => line,
-            Some(line) => format!("{text}\n{line}"),
-            None => text,
-        }
-    }
-
-    /// The order matters: an animation is also a document, a venue also a location.
-    fn media(message: &Value) -> Option<String> {
-        let named = |kind: &str, pointer: &str| {
-            read::placeholder(kind, message.pointer(pointer).and_then(Value::as_str).filter(|name| !name.is_empty()))
-        };
-        const KINDS: [(&str, &str, &str); 16] = [
-            ("photo", "photo", ""),
-            ("voice", "voice message", ""),
-            ("audio", "audio", "/audio/file_name"),
-            ("video", "video", "/video/file_name"),
-            ("video_note", "video message", ""),
-            ("animation", "animation", ""),
-            ("document", "document", "/document/file_name"),
-            ("venue", "location", "/venue/title"),
-            ("location", "location", ""),
-            ("contact", "contact", ""),
-            ("poll", "poll", "/poll/question"),
-            ("dice", "dice", ""),
-            ("game", "game", "/game/title"),
-            ("story", "story", ""),
-            ("paid_media", "paid media", ""),
-            ("checklist", "checklist", "/checklist/title"),
-        ];
-        if message.get("sticker").is_some_and(Value::is_object) {
-            return Some(match message.pointer("/sticker/emoji").and_then(Value::as_str) {
-                Some(emoji) if !emoji.is_empty() => format!("[sticker {emoji}]"),
-                _ => "[sticker]".to_owned(),
-            });
-        }
-        let (_, kind, name) =
-            KINDS.iter().find(|(key, ..)| message.get(key).is_some_and(|it| it.is_object() || it.is_array()))?;
-        Some(if name.is_empty() { format!("[{kind}]") } else { named(kind, name) })
-    }
-
-    /// Chat and topic.
-    pub fn target(address: &Value) -> Option<Value> {
-        let mut body = json!({ "chat_id": address.get("chat_id")?.as_i64()? });
-        if let Some(topic) = address.get("message_thread_id").and_then(Value::as_i64) {
-            body["message_thread_id"] = json!(topic);
-        }
-        Some(body)
-    }
-
-    /// What an error means. `description` may quote the message: only what it begins with is looked at,
-    /// and never passed on.
-    pub fn refusal(answer: &Value, by_status: SendError) -> Refusal {
-        let code = answer.get("error_code").and_then(Value::as_u64).unwrap_or_default();
-        let description = answer.get("description").and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
-        if let Some(chat_id) = answer.pointer("/parameters/migrate_to_chat_id").and_then(Value::as_i64) {
-            return Refusal::Moved { chat_id };
-        }
-        let says = |words: &str| description.starts_with(&format!("bad request: {words}"));
-        Refusal::Error(match (code, by_status) {
-            (429, SendError::Retry { reason, after }) => {
-                let seconds = answer.pointer("/parameters/retry_after").and_then(Value::as_u64);
-                SendError::Retry { reason, after: seconds.map(|s| Duration::from_secs(s.min(86_400))).or(after) }
-            }
-            (400, _) if says("can't parse entities") => return Refusal::Markup,
-            (400, _) => SendError::Permanent {
-                reason: match () {
-                    () if says("chat not found") => "telegram_chat_not_found",
-                    () if says("message thread not found") => "telegram_topic_not_found",
-                    () if says("message is too long") => "telegram_too_long",
-                    () if says("message text is empty") => "telegram_empty",
-                    () => "telegram_400",
-                }
-                .to_owned(),
-            },
-            // Blocked by the user, kicked from the group: this chat's end, not the token's.
-            (403, _) => SendError::Permanent { reason: "telegram_403".to_owned() },
-            // A wrong token makes a wrong path.
-            (401 | 404, _) => SendError::Credential { reason: format!("telegram_{code}") },
-            (_, by_status) => by_status,
-        })
     }
 }

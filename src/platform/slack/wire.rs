@@ -1,0 +1,218 @@
+//! Slack's own JSON, escapes and words.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::super::{Malformed, SendError, json as read};
+use crate::domain::clock::Timestamp;
+use crate::signature::RawWebhook;
+
+/// A person's message. Borrowed from the webhook.
+pub struct Message<'a> {
+    pub channel: &'a str,
+    pub user: &'a str,
+    pub ts: &'a str,
+    pub sent_at: Timestamp,
+    pub thread_ts: Option<&'a str>,
+    pub text: &'a str,
+    pub files: &'a [Value],
+    pub direct: bool,
+    pub app_mention: bool,
+}
+
+/// The event as a message, or the word for what it is instead.
+pub fn message(body: &Value) -> Result<Result<Message<'_>, &'static str>, Malformed> {
+    let kind = read::text(body, "/event/type")?;
+    if kind != "message" && kind != "app_mention" {
+        return Ok(Err("other_event"));
+    }
+    match read::optional_text(body, "/event/subtype")? {
+        None | Some("file_share" | "thread_broadcast" | "me_message") => {}
+        Some("message_changed") => return Ok(Err("edited")),
+        Some("message_deleted") => return Ok(Err("deleted")),
+        Some("bot_message") => return Ok(Err("bot")),
+        Some(_) => return Ok(Err("subtype")),
+    }
+    // The app's own posts come back as plain messages without a subtype.
+    let app = read::optional_text(body, "/event/app_id")?;
+    if read::optional_text(body, "/event/bot_id")?.is_some()
+        || (app.is_some() && app == read::optional_text(body, "/api_app_id")?)
+    {
+        return Ok(Err("bot"));
+    }
+    let channel = read::text(body, "/event/channel")?;
+    let ts = read::text(body, "/event/ts")?;
+    let thread_ts = read::optional_text(body, "/event/thread_ts")?;
+    if thread_ts.is_some_and(|root| moment(root).is_none()) {
+        return Err(Malformed::new("event.thread_ts is not a timestamp"));
+    }
+    Ok(Ok(Message {
+        channel,
+        user: read::text(body, "/event/user")?,
+        ts,
+        sent_at: moment(ts).ok_or_else(|| Malformed::new("event.ts is not a timestamp"))?,
+        thread_ts,
+        text: read::optional_text(body, "/event/text")?.unwrap_or_default(),
+        files: read::optional_list(body, "/event/files")?,
+        direct: match read::optional_text(body, "/event/channel_type")? {
+            Some(kind) => kind == "im",
+            None => looks_direct(channel),
+        },
+        app_mention: kind == "app_mention",
+    }))
+}
+
+/// The id of a chat between one person and the bot.
+pub fn looks_direct(channel: &str) -> bool {
+    channel.starts_with('D')
+}
+
+/// Whether the event reached us through the workspace that the token belongs to. In a channel shared
+/// with another workspace `team_id` may be theirs; for an installation in a whole organisation
+/// `auth.test` tells the organisation.
+pub fn concerns(body: &Value, team: &str, ours: &str) -> bool {
+    let authorized = |pointer: &str| authorizations(body).any(|a| a.pointer(pointer).is_some_and(|id| id == ours));
+    team == ours || authorized("/team_id") || authorized("/enterprise_id")
+}
+
+/// Whether `user` is the bot that the event is delivered for.
+pub fn is_installed(body: &Value, user: &str) -> bool {
+    authorizations(body).any(|a| a["is_bot"] == true && a["user_id"] == user)
+}
+
+fn authorizations(body: &Value) -> impl Iterator<Item = &Value> {
+    body.get("authorizations").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// `1766458026.240809`. Never a float: it is an id, and doubles don't hold it.
+fn moment(ts: &str) -> Option<Timestamp> {
+    let (seconds, fraction) = ts.split_once('.')?;
+    let digits = |text: &str, max| !text.is_empty() && text.len() <= max && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(seconds, 11) || !digits(fraction, 6) {
+        return None;
+    }
+    let millis: i64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
+    Some(Timestamp::from_millis(seconds.parse::<i64>().ok()? * 1000 + millis))
+}
+
+pub struct Said {
+    pub text: String,
+    pub names_us: bool,
+}
+
+/// Resolves `<…>` first and undoes the three escapes after: the other way round a person could write
+/// tokens. A mention of the bot at the start says who is meant, not what is asked: it goes.
+pub fn decode(text: &str, is_own: impl Fn(&str) -> bool) -> Said {
+    let mut said = Said { text: String::with_capacity(text.len()), names_us: false };
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('<') {
+        said.text.push_str(&unescape(before));
+        let Some((token, behind)) = after.split_once('>') else {
+            rest = after;
+            said.text.push('<');
+            break;
+        };
+        rest = behind;
+        let user = token.strip_prefix('@').map(|user| user.split_once('|').map_or(user, |(id, _)| id));
+        if user.is_some_and(&is_own) {
+            said.names_us = true;
+            if said.text.trim().is_empty() {
+                said.text.clear();
+                rest = behind.trim_start_matches([' ', '\u{a0}', '\n', ',', ':']);
+                continue;
+            }
+        }
+        said.text.push_str(&resolve(token));
+    }
+    said.text.push_str(&unescape(rest));
+    said
+}
+
+fn resolve(token: &str) -> String {
+    let (target, label) = match token.split_once('|') {
+        Some((target, label)) => (unescape(target), Some(unescape(label)).filter(|label| !label.is_empty())),
+        None => (unescape(token), None),
+    };
+    let sigil = target.chars().next();
+    let id = target.get(1..).unwrap_or_default();
+    match (sigil, label) {
+        (Some('@'), label) => format!("@{}", label.as_deref().unwrap_or(id).trim_start_matches('@')),
+        (Some('#'), label) => format!("#{}", label.as_deref().unwrap_or(id).trim_start_matches('#')),
+        // `<!date^…|fallback>`, `<!subteam^S…|@group>`, `<!here|here>`
+        (Some('!'), Some(label)) if id.contains('^') => label,
+        (Some('!'), _) => format!("@{}", id.strip_prefix("subteam^").unwrap_or(id)),
+        (_, Some(label)) if is_label_of(&label, &target) => label,
+        (_, Some(label)) => format!("{label} ({target})"),
+        (_, None) => target.strip_prefix("mailto:").unwrap_or(&target).to_owned(),
+    }
+}
+
+/// Slack makes links of bare addresses and keeps what was typed as the label.
+fn is_label_of(label: &str, target: &str) -> bool {
+    ["", "https://", "http://", "mailto:", "tel:"].iter().any(|scheme| target.strip_prefix(scheme) == Some(label))
+}
+
+fn unescape(text: &str) -> String {
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+}
+
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+pub fn with_files(mut text: String, files: &[Value]) -> String {
+    for file in files {
+        let word = |key: &str| file.get(key).and_then(Value::as_str).filter(|word| !word.is_empty());
+        let kind = match word("mimetype").and_then(|kind| kind.split('/').next()) {
+            Some("image") => "image",
+            Some("video") => "video",
+            Some("audio") => "audio",
+            _ => "file",
+        };
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&read::placeholder(kind, word("name").or_else(|| word("title"))));
+    }
+    text
+}
+
+pub fn is_form(raw: &RawWebhook) -> bool {
+    raw.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
+}
+
+pub fn form_kind(body: &[u8]) -> &'static str {
+    let has = |name: &str| url::form_urlencoded::parse(body).any(|(key, _)| key == name);
+    match () {
+        () if has("payload") => "interactivity",
+        () if has("command") => "slash_command",
+        () => "form",
+    }
+}
+
+/// What `"error"` means, by docs.slack.dev/reference/methods/chat.postMessage.
+pub fn refusal(word: &str, after: Option<Duration>) -> SendError {
+    let known = !word.is_empty() && word.len() <= 64 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let reason = if known { format!("slack_{word}") } else { "slack_error".to_owned() };
+    match word {
+        "ratelimited" | "rate_limited" | "message_limit_exceeded" => SendError::Retry { reason, after },
+        // Nothing was done: the service is away, the request came truncated, the workspace is on the move.
+        "service_unavailable" | "request_timeout" | "team_added_to_org" => SendError::Retry { reason, after },
+        // "It's possible some aspect of the operation succeeded before the error was raised."
+        "internal_error" | "fatal_error" => SendError::Unknown { reason },
+        "invalid_auth"
+        | "not_authed"
+        | "account_inactive"
+        | "token_revoked"
+        | "token_expired"
+        | "missing_scope"
+        | "no_permission"
+        | "access_denied"
+        | "org_login_required"
+        | "not_allowed_token_type"
+        | "accesslimited"
+        | "ekm_access_denied" => SendError::Credential { reason },
+        _ => SendError::Permanent { reason },
+    }
+}

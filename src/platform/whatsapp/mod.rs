@@ -1,0 +1,356 @@
+//! WhatsApp: the Cloud API that Meta hosts, webhooks in, `/messages` out.
+//!
+//! Answers for Meta's words: batches, kinds of messages, delivery reports, what the error codes mean. One
+//! webhook may carry up to a thousand things, and things of other numbers; each is judged by itself.
+
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Account, Answer, Common, Delivery, Event, Malformed, NoSample, Pace, Parsed, Part, Platform, Registration,
+    Rendering, Sample, SampleOf, SendError, Surroundings, json as read, sample,
+};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{ChatKey, DeliveryKey};
+use crate::domain::message::{Addressed, Incoming, Receipt, Reply, ReplyKind, Role};
+use crate::domain::problem::Problem;
+use crate::domain::secret::{Secret, Secrets};
+use crate::http::Response;
+use crate::signature::{self, Algorithm, Encoding, Hmac, RawWebhook, Refused, Signed, Verified, Verifier as _};
+use crate::text::{self, Dialect, Limit, Unit};
+
+/// developers.facebook.com/docs/graph-api/changelog: v26.0 is of 29 July 2026; a version lives two years at least.
+const API_BASE: &str = "https://graph.facebook.com/v26.0";
+/// Messages reference: `text.body` up to 4096 characters; the known clients count UTF-16 units.
+const LIMIT: Limit = Limit { max: 4096, unit: Unit::Utf16 };
+/// developers.facebook.com, WhatsApp, Throughput: 80 messages a second and number, in and out together: half
+/// of it is left to what comes in. One user takes bursts, but about one in 6 s over time: 131056 says so.
+const PACE: Pace = Pace { per_chat: Duration::from_secs(1), per_second: 40 };
+const SAME_USER_PAUSE: Duration = Duration::from_secs(6);
+/// 131057, maintenance: "minutes".
+const MAINTENANCE_PAUSE: Duration = Duration::from_secs(60);
+/// WhatsApp, Typing indicators: gone after 25 seconds, or with the reply.
+const TYPING: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(15);
+const MAX_ANSWER: usize = 1024 * 1024;
+const SIGNATURE: &str = "x-hub-signature-256";
+
+/// `[channels.NAME]` with `platform = "whatsapp"`.
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
+pub struct Config {
+    /// App Settings, Basic, App Secret; a list during a rotation.
+    pub app_secret: Secrets,
+    /// Made up by you; Meta sends it when the webhook's address is set.
+    pub verify_token: Secret,
+    /// Of a system user, with `whatsapp_business_messaging`.
+    pub access_token: Secret,
+    /// The id of the number, not the number.
+    pub phone_number_id: String,
+    /// The WhatsApp Business Account; only `register` needs it.
+    pub waba_id: Option<String>,
+}
+
+pub fn build(config: &Config, common: &Common, around: &Surroundings) -> Result<Arc<dyn Platform>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let secrets = &config.app_secret.0;
+    if secrets.is_empty() || secrets.iter().any(|secret| secret.expose().is_empty()) {
+        problems.push(Problem::new("app_secret", "is empty", "the app's App Secret, as \"env:NAME\""));
+    }
+    if config.verify_token.expose().is_empty() {
+        problems.push(Problem::new("verify_token", "is empty", "a secret that Meta's app dashboard is told too"));
+    }
+    let token = config.access_token.expose();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        problems.push(Problem::new("access_token", "is no token", "a system user's token, as \"env:NAME\""));
+    }
+    if !is_id(&config.phone_number_id) {
+        let instead = "the number's id (WhatsApp, API Setup), such as \"106540352242922\"";
+        problems.push(Problem::new("phone_number_id", "is not a row of digits", instead));
+    }
+    if config.waba_id.as_deref().is_some_and(|id| !is_id(id)) {
+        let instead = "the WhatsApp Business Account's id, such as \"102290129340398\"";
+        problems.push(Problem::new("waba_id", "is not a row of digits", instead));
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Arc::new(WhatsApp {
+        signature: Hmac {
+            secrets: secrets.clone(),
+            algorithm: Algorithm::Sha256,
+            header: SIGNATURE.to_owned(),
+            encoding: Encoding::Hex,
+            prefix: "sha256=".to_owned(),
+            signed: vec![Signed::Body],
+            timestamp: None,
+        },
+        config: config.clone(),
+        api: common.api_base.as_deref().unwrap_or(API_BASE).trim_end_matches('/').to_owned(),
+        around: around.clone(),
+    }))
+}
+
+fn is_id(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+struct WhatsApp {
+    signature: Hmac,
+    config: Config,
+    api: String,
+    around: Surroundings,
+}
+
+impl WhatsApp {
+    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, SendError> {
+        let mut request = self
+            .around
+            .http
+            .request(method, &format!("{}/{path}", self.api))
+            .bearer_auth(self.config.access_token.expose());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = self.around.http.send(request, TIMEOUT, MAX_ANSWER).await?;
+        self.judge(&response)
+    }
+
+    async fn post_message(&self, body: &Value) -> Result<Value, SendError> {
+        self.call(Method::POST, &format!("{}/messages", self.config.phone_number_id), Some(body)).await
+    }
+
+    fn judge(&self, response: &Response) -> Result<Value, SendError> {
+        let now = self.around.clock.now();
+        let answer: Option<Value> = response.json();
+        let code = answer.as_ref().and_then(|answer| answer.pointer("/error/code")).and_then(Value::as_i64);
+        match (code, answer) {
+            (Some(code), _) => Err(wire::refusal(code, response, now)),
+            (None, _) if !response.status.is_success() => Err(SendError::from_status(response, now)),
+            (None, Some(answer)) => Ok(answer),
+            (None, None) => Err(SendError::Unknown { reason: "the answer is not JSON".to_owned() }),
+        }
+    }
+
+    fn change(&self, change: &Value, events: &mut Vec<Event>) -> Result<(), Malformed> {
+        let field = read::text(change, "/field")?;
+        if field != "messages" && field != "smb_message_echoes" {
+            events.push(Event::Ignored("other_field"));
+            return Ok(());
+        }
+        if read::text(change, "/value/metadata/phone_number_id")? != self.config.phone_number_id {
+            events.push(Event::Ignored("other_account"));
+            return Ok(());
+        }
+        if field == "smb_message_echoes" {
+            // A person answered from the phone. The echo names the customer by number only, the customer's
+            // own messages by a user id: they can't be brought into one chat.
+            events.push(Event::Ignored("echo"));
+            return Ok(());
+        }
+        let own_number = read::optional_text(change, "/value/metadata/display_phone_number")?;
+        for message in read::optional_list(change, "/value/messages")? {
+            events.push(self.message(message, own_number).unwrap_or_else(|malformed| {
+                let id = read::text(message, "/id").ok();
+                Event::Malformed(Malformed { delivery_key: id.map(DeliveryKey::new), ..malformed })
+            }));
+        }
+        for status in read::optional_list(change, "/value/statuses")? {
+            events.push(wire::report(status).unwrap_or_else(Event::Malformed));
+        }
+        if !read::optional_list(change, "/value/errors")?.is_empty() {
+            events.push(Event::Ignored("account_error"));
+        }
+        Ok(())
+    }
+
+    fn message(&self, message: &Value, own_number: Option<&str>) -> Result<Event, Malformed> {
+        let id = read::text(message, "/id")?;
+        let text = match wire::said(message)? {
+            Ok(text) => text,
+            Err(word) => return Ok(Event::Ignored(word)),
+        };
+        let phone = read::optional_text(message, "/from")?.filter(|phone| !phone.is_empty());
+        let user_id = read::optional_text(message, "/from_user_id")?.filter(|id| !id.is_empty());
+        let sender = user_id.or(phone).ok_or_else(|| Malformed::new("from and from_user_id are both missing"))?;
+        if wire::same_number(phone, own_number) {
+            return Ok(Event::Ignored("own"));
+        }
+        let number = &self.config.phone_number_id;
+        let group = read::optional_text(message, "/group_id")?.filter(|group| !group.is_empty());
+        let (chat, mut address) = match (group, phone) {
+            (Some(group), _) => (format!("{number}:group:{group}"), json!({ "group": group })),
+            (None, Some(phone)) => (format!("{number}:{sender}"), json!({ "to": phone })),
+            (None, None) => (format!("{number}:{sender}"), json!({ "recipient": sender })),
+        };
+        address["message_id"] = json!(id);
+        let addressed = match group {
+            None => Addressed::Direct,
+            Some(_) if wire::same_number(read::optional_text(message, "/context/from")?, own_number) => {
+                Addressed::Mention
+            }
+            Some(_) => Addressed::Room,
+        };
+        Ok(Event::Message(Box::new(Incoming {
+            delivery_key: DeliveryKey::new(id),
+            chat: ChatKey::new(chat),
+            room: group.unwrap_or(sender).to_owned(),
+            account: Some(number.clone()),
+            sender: Some(sender.to_owned()),
+            shared: group.is_some(),
+            addressed,
+            role: Role::User,
+            text,
+            user_attributes: Map::new(),
+            bot_id: None,
+            address,
+            sent_at: Some(wire::sent_at(message)?),
+            unordered: true,
+        })))
+    }
+}
+
+#[async_trait]
+impl Platform for WhatsApp {
+    fn name(&self) -> &'static str {
+        "whatsapp"
+    }
+
+    fn handshake(&self, raw: &RawWebhook) -> Option<Answer> {
+        if raw.method != Method::GET {
+            return None;
+        }
+        let token = raw.query("hub.verify_token").unwrap_or_default();
+        let genuine = signature::equal(self.config.verify_token.expose().as_bytes(), token.as_bytes())
+            && raw.query("hub.mode") == Some("subscribe");
+        Some(match raw.query("hub.challenge") {
+            Some(challenge) if genuine => Answer { status: 200, body: challenge.to_owned() },
+            _ => Answer { status: 403, body: String::new() },
+        })
+    }
+
+    fn verify(&self, raw: RawWebhook, now: Timestamp) -> Result<Verified, Refused> {
+        self.signature.verify(raw, now)
+    }
+
+    fn parse(&self, webhook: &Verified) -> Result<Parsed, Malformed> {
+        let body = read::object(webhook.body())?;
+        if read::text(&body, "/object")? != "whatsapp_business_account" {
+            return Ok(Parsed::Events(vec![Event::Ignored("other_object")]));
+        }
+        let mut events = Vec::new();
+        for entry in read::list(&body, "/entry")? {
+            match read::list(entry, "/changes") {
+                Err(malformed) => events.push(Event::Malformed(malformed)),
+                Ok(changes) => {
+                    for change in changes {
+                        if let Err(malformed) = self.change(change, &mut events) {
+                            events.push(Event::Malformed(malformed));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(Parsed::Events(events))
+    }
+
+    fn render(&self, reply: &Reply, _: &Rendering<'_>) -> Result<Vec<Part>, Malformed> {
+        Ok(match reply.kind {
+            ReplyKind::Message => text::render(&reply.text, Dialect::Whatsapp, Some(LIMIT)),
+            ReplyKind::NoReply | ReplyKind::Handoff | ReplyKind::Failed => Vec::new(),
+        }
+        .into_iter()
+        .map(|piece| Part(Value::String(piece.text)))
+        .collect())
+    }
+
+    async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendError> {
+        let mut body =
+            wire::target(delivery.address).ok_or_else(|| SendError::Permanent { reason: "no_address".to_owned() })?;
+        body["type"] = json!("text");
+        body["text"] = json!({ "body": delivery.part.0, "preview_url": false });
+        // Comes back in every report about this message. It does not keep it from being sent twice.
+        body["biz_opaque_callback_data"] = json!(delivery.id.to_string());
+        let answer = self.post_message(&body).await?;
+        Ok(Receipt(answer.pointer("/messages/0/id").and_then(Value::as_str).map(str::to_owned)))
+    }
+
+    fn pace(&self) -> Pace {
+        PACE
+    }
+
+    /// Also marks the message as read: the call does both or neither.
+    async fn typing(&self, address: &Value) {
+        if let Some(id) = address.get("message_id").and_then(Value::as_str) {
+            let _ = self
+                .post_message(&json!({
+                    "messaging_product": "whatsapp",
+                    "status": "read",
+                    "message_id": id,
+                    "typing_indicator": { "type": "text" },
+                }))
+                .await;
+        }
+    }
+
+    fn typing_lasts(&self) -> Option<Duration> {
+        Some(TYPING)
+    }
+
+    async fn check(&self) -> Result<Account, SendError> {
+        let path = format!("{}?fields=display_phone_number,verified_name", self.config.phone_number_id);
+        let number = self.call(Method::GET, &path, None).await?;
+        let word = |key: &str| number.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
+        Ok(format!("{} ({})", word("verified_name"), word("display_phone_number")))
+    }
+
+    async fn register(&self, url: &str) -> Result<Registration, SendError> {
+        let Some(waba) = &self.config.waba_id else {
+            return Ok(Registration::ByHand(vec![
+                "Open https://developers.facebook.com/apps, choose the app, then WhatsApp, Configuration.".to_owned(),
+                format!("Callback URL: {url}"),
+                "Verify token: the value of verify_token. Verify and save; the gateway must be running.".to_owned(),
+                "Webhook fields: subscribe to messages.".to_owned(),
+                "Or set waba_id in the configuration, and run this command again.".to_owned(),
+            ]));
+        };
+        let body = json!({
+            "override_callback_uri": url,
+            "verify_token": self.config.verify_token.expose(),
+        });
+        self.call(Method::POST, &format!("{waba}/subscribed_apps"), Some(&body)).await?;
+        Ok(Registration::Done(format!("Meta sends the webhooks of account {waba} to {url}")))
+    }
+
+    fn sample(&self, of: &SampleOf<'_>, now: Timestamp) -> Result<Sample, NoSample> {
+        let number = &self.config.phone_number_id;
+        let from = of.chat.unwrap_or("16505551234");
+        let id = format!("wamid.{}", of.id);
+        let value = json!({
+            "messaging_product": "whatsapp",
+            "metadata": { "display_phone_number": "15550783881", "phone_number_id": number },
+            "contacts": [{ "profile": { "name": "Sample" }, "wa_id": from }],
+            "messages": [{
+                "from": from, "id": id, "timestamp": now.as_secs().to_string(),
+                "type": "text", "text": { "body": of.text },
+            }],
+        });
+        let waba = self.config.waba_id.as_deref().unwrap_or("102290129340398");
+        let mut raw = sample::unsigned(
+            of.url,
+            &json!({
+                "object": "whatsapp_business_account",
+                "entry": [{ "id": waba, "changes": [{ "field": "messages", "value": value }] }],
+            }),
+        );
+        let signature = self.signature.sign(&raw).ok_or_else(|| NoSample("there is no app secret".to_owned()))?;
+        sample::add_header(&mut raw, SIGNATURE, &signature)?;
+        Ok(sample::finish(raw, DeliveryKey::new(id)))
+    }
+}
