@@ -113,7 +113,9 @@ async fn what_is_not_authentic_gets_401_without_a_word_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatsapps_handshake_is_answered_and_a_wrong_token_is_not() {
     let world = World::start(CHANNELS).await;
-    let ask = |token: &str| format!("{}?hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token={token}", world.url("whatsapp"));
+    let ask = |token: &str| {
+        format!("{}?hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token={token}", world.url("whatsapp"))
+    };
     let right = world.http.get(ask("meatyhamhock")).send().await.unwrap();
     assert_eq!((right.status().as_u16(), right.text().await.unwrap().as_str()), (200, "1158201444"));
     let wrong = world.http.get(ask("nope")).send().await.unwrap();
@@ -211,7 +213,9 @@ async fn what_a_human_agent_writes_is_stored_in_fini_and_not_answered_nor_echoed
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_that_wait_while_one_is_answered_become_one_question_or_stay_apart_as_the_channel_says() {
-    for (burst, questions) in [("merge", vec!["one", "two\nthree\nfour"]), ("queue", vec!["one", "two", "three", "four"])] {
+    for (burst, questions) in
+        [("merge", vec!["one", "two\nthree\nfour"]), ("queue", vec!["one", "two", "three", "four"])]
+    {
         let world = World::start(&format!("[conversations]\nburst = \"{burst}\"\n{CHANNELS}")).await;
         world.fini.change(Change { answer_delay_ms: Some(1500), ..Change::default() });
         world.deliver("telegram", senders::telegram_message(5, 1, "one")).await;
@@ -261,7 +265,8 @@ async fn among_300_other_conversations_with_the_same_text_and_a_list_that_lags_e
     let own: HashSet<_> = ledger.asks().map(|ask| ask.conversation.clone().unwrap()).collect();
     // A chat's two messages may have become one question; no chat has two conversations, no two chats share one.
     assert_eq!(own.len(), 20);
-    let references: HashSet<_> = ledger.asks().map(|ask| ask.metadata["user_attributes"]["fini_bridge_ref"].clone()).collect();
+    let references: HashSet<_> =
+        ledger.asks().map(|ask| ask.metadata["user_attributes"]["fini_bridge_ref"].clone()).collect();
     assert_eq!(references.len(), 20);
     for ask in ledger.asks() {
         let of_reference = ledger.asks().filter(|other| other.metadata == ask.metadata);
@@ -285,7 +290,9 @@ async fn a_hundred_new_chats_in_a_second_cost_fewer_than_twenty_list_calls() {
     world.until(100, MessageState::Done).await;
     eventually("all are discovered", Duration::from_secs(30), async || {
         let metrics = world.admin("/metrics").await;
-        metrics.contains("fini_bridge_conversations_total{channel=\"telegram\",result=\"discovered\"} 100").then_some(())
+        metrics
+            .contains("fini_bridge_conversations_total{channel=\"telegram\",result=\"discovered\"} 100")
+            .then_some(())
     })
     .await;
     let lists = world.fini.ledger().list_calls;
@@ -377,7 +384,10 @@ async fn a_batch_of_several_messages_is_kept_in_one_go_and_other_accounts_are_no
     }
     world.deliver("whatsapp", senders::whatsapp(text.into_bytes())).await;
     world.until(2, MessageState::Done).await;
-    assert_eq!(world.fini.ledger().asks().map(|ask| ask.content.clone().unwrap()).collect::<Vec<_>>().join("\n"), "one\ntwo");
+    assert_eq!(
+        world.fini.ledger().asks().map(|ask| ask.content.clone().unwrap()).collect::<Vec<_>>().join("\n"),
+        "one\ntwo"
+    );
     assert!(world.admin("/metrics").await.contains("result=\"other_account\"} 1"));
 }
 
@@ -425,7 +435,8 @@ async fn a_long_answer_arrives_whole_on_each_platform_within_its_limits() {
 async fn nonsense_that_is_authentic_is_kept_as_a_failed_message() {
     let world = World::start(CHANNELS).await;
     let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
-    let bodies: [&[u8]; 7] = [b"", b"{", b"\xff\xfe{}", deep.as_bytes(), b"[]", b"\"text\"", b"{\"id\":{},\"chat\":[],\"text\":7}"];
+    let bodies: [&[u8]; 7] =
+        [b"", b"{", b"\xff\xfe{}", deep.as_bytes(), b"[]", b"\"text\"", b"{\"id\":{},\"chat\":[],\"text\":7}"];
     for body in bodies {
         world.deliver("bridge", senders::bridge_bytes(body.to_vec())).await;
         world.deliver("slack", senders::slack(body.to_vec())).await;
@@ -442,17 +453,39 @@ async fn nonsense_that_is_authentic_is_kept_as_a_failed_message() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_and_no_text_is_in_logs_metrics_or_errors() {
-    let canaries = ["CANARYTEXT", "CANARYANSWER", "CANARYNAME", "+4915112345678", senders::SLACK_SECRET, senders::SLACK_TOKEN,
-        senders::TELEGRAM_TOKEN, senders::TELEGRAM_SECRET, senders::WHATSAPP_TOKEN, senders::WHATSAPP_SECRET, senders::BRIDGE_SECRET,
-        senders::SHOP_SECRET, "shop-token", support::FINI_KEY, "meatyhamhock", "/sendMessage", "4915112345678"];
+    let canaries = [
+        "CANARYTEXT",
+        "CANARYANSWER",
+        "CANARYNAME",
+        "+4915112345678",
+        senders::SLACK_SECRET,
+        senders::SLACK_TOKEN,
+        senders::TELEGRAM_TOKEN,
+        senders::TELEGRAM_SECRET,
+        senders::WHATSAPP_TOKEN,
+        senders::WHATSAPP_SECRET,
+        senders::BRIDGE_SECRET,
+        senders::SHOP_SECRET,
+        "shop-token",
+        support::FINI_KEY,
+        "meatyhamhock",
+        "/sendMessage",
+        "4915112345678",
+    ];
     let mut world = World::prepare(CHANNELS).await;
     world.serve_at("trace").await;
     world.fini.queue_reply(vec![EventSpec::message("CANARYANSWER")]);
     world.deliver("whatsapp", senders::whatsapp_message("4915112345678", 1, "CANARYTEXT")).await;
     world.until(1, MessageState::Done).await;
     for path in ["/slack/chat.postMessage", "sendMessage", "/graph/", "/callback", "/shop/"] {
-        world.outside.refuse(support::outside::Refusal { path: path.to_owned(), times: 2, status: 500, headers: vec![],
-            body: json!({"error": "CANARYTEXT +4915112345678"}), delivered: false });
+        world.outside.refuse(support::outside::Refusal {
+            path: path.to_owned(),
+            times: 2,
+            status: 500,
+            headers: vec![],
+            body: json!({"error": "CANARYTEXT +4915112345678"}),
+            delivered: false,
+        });
     }
     world.deliver("slack", senders::slack_message("D1", 1, "CANARYTEXT")).await;
     world.deliver("telegram", senders::telegram_message(4915112345678, 1, "CANARYTEXT")).await;
@@ -460,7 +493,12 @@ async fn no_secret_and_no_text_is_in_logs_metrics_or_errors() {
     world.deliver("bridge", senders::bridge_message("4915112345678", "CANARYNAME", "CANARYTEXT")).await;
     world.deliver("shop", senders::shop_message(&json!("4915112345678"), "CANARYNAME", "CANARYTEXT")).await;
     world.deliver("slack", senders::slack(b"{\"CANARYTEXT\":".to_vec())).await;
-    world.deliver("bridge", senders::bridge(&json!({"id": "CANARYNAME", "chat": ["4915112345678"], "text": "CANARYTEXT"}))).await;
+    world
+        .deliver(
+            "bridge",
+            senders::bridge(&json!({"id": "CANARYNAME", "chat": ["4915112345678"], "text": "CANARYTEXT"})),
+        )
+        .await;
     let mut forged = senders::shop_message(&json!("c"), "x", "CANARYTEXT");
     forged.headers.pop();
     world.post("shop", forged).await;
@@ -476,7 +514,8 @@ async fn no_secret_and_no_text_is_in_logs_metrics_or_errors() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_prefers_to_wait_gets_the_answer_and_then_no_callback() {
     let world = World::start(CHANNELS).await;
-    let ask = |id: &str, wait: &str| world.request("bridge", senders::bridge_message("c", id, "hi")).header("prefer", wait);
+    let ask =
+        |id: &str, wait: &str| world.request("bridge", senders::bridge_message("c", id, "hi")).header("prefer", wait);
     let answer = ask("w1", "wait=30").send().await.unwrap();
     assert_eq!(answer.status(), 200);
     let body: Value = answer.json().await.unwrap();

@@ -21,7 +21,8 @@ pub struct Logging {
 }
 
 pub fn start(logging: &Logging) {
-    let targets = Targets::new().with_default(LevelFilter::WARN.min(logging.log)).with_target("fini_bridge", logging.log);
+    let targets =
+        Targets::new().with_default(LevelFilter::WARN.min(logging.log)).with_target("fini_bridge", logging.log);
     let registry = tracing_subscriber::registry();
     let terminal = std::io::stderr().is_terminal();
     if logging.log_json || !terminal {

@@ -128,5 +128,6 @@ fn load(path: &ConfigPath) -> Result<Loaded, Failure> {
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
     }
-    Ok(Loaded { settings: loaded.settings, connectors: loaded.connectors, http: loaded.http, clock })
+    let http = loaded.surroundings.http;
+    Ok(Loaded { settings: loaded.settings, connectors: loaded.connectors, http, clock })
 }

@@ -12,7 +12,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use fini_bridge::app::sandbox::fini::{ApiKey, Running, Scopes, SimulatedAgent, SimulatedFini, SimulatorConfig, Workspace};
+use fini_bridge::app::sandbox::fini::{
+    ApiKey, Running, Scopes, SimulatedAgent, SimulatedFini, SimulatorConfig, Workspace,
+};
 use fini_bridge::domain::clock::SystemClock;
 use fini_bridge::store::sqlite::{Mode, Sqlite};
 use fini_bridge::store::{Filter, MessageState, Store, Story};

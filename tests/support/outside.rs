@@ -126,10 +126,11 @@ async fn answer(request: HttpRequest, body: web::Bytes, state: web::Data<Arc<Mut
     let mut state = state.lock().unwrap();
     state.number += 1;
     let number = state.number;
-    let refused = state.refusals.iter_mut().find(|refusal| refusal.times > 0 && call.path.contains(&refusal.path)).map(|r| {
-        r.times -= 1;
-        r.clone()
-    });
+    let refused =
+        state.refusals.iter_mut().find(|refusal| refusal.times > 0 && call.path.contains(&refusal.path)).map(|r| {
+            r.times -= 1;
+            r.clone()
+        });
     let judged = judge(&call, &body, number);
     if let Some(refusal) = refused {
         if refusal.delivered {
@@ -221,7 +222,9 @@ fn telegram(call: &Call, rest: &str, number: u64) -> Judged {
         return Judged::Wrong(404, "Not Found");
     };
     match method {
-        "getMe" => Judged::Other(json!({"ok":true,"result":{"id":6111111111_i64,"is_bot":true,"first_name":"ACME help","username":"acme_help_bot"}})),
+        "getMe" => Judged::Other(
+            json!({"ok":true,"result":{"id":6111111111_i64,"is_bot":true,"first_name":"ACME help","username":"acme_help_bot"}}),
+        ),
         "sendChatAction" | "getWebhookInfo" | "setWebhook" => Judged::Other(json!({"ok":true,"result":true})),
         "sendMessage" => {
             let text = call.body["text"].as_str().unwrap_or_default();
@@ -232,7 +235,9 @@ fn telegram(call: &Call, rest: &str, number: u64) -> Judged {
             } else if visible_utf16(text) > 4096 {
                 Judged::Wrong(400, "message is too long")
             } else {
-                Judged::Sent(json!({"ok":true,"result":{"message_id":number,"chat":{"id":call.body["chat_id"]},"date":1791000100}}))
+                Judged::Sent(
+                    json!({"ok":true,"result":{"message_id":number,"chat":{"id":call.body["chat_id"]},"date":1791000100}}),
+                )
             }
         }
         _ => Judged::Wrong(404, "Not Found"),
@@ -242,12 +247,27 @@ fn telegram(call: &Call, rest: &str, number: u64) -> Judged {
 /// Roughly what is left after entity parsing; the exact judge is Telegram's own parser, in a test of its own.
 fn visible_utf16(html: &str) -> usize {
     let mut inside = false;
-    let visible: String = html.chars().filter(|c| match c {
-        '<' => { inside = true; false }
-        '>' => { inside = false; false }
-        _ => !inside,
-    }).collect();
-    visible.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&").encode_utf16().count()
+    let visible: String = html
+        .chars()
+        .filter(|c| match c {
+            '<' => {
+                inside = true;
+                false
+            }
+            '>' => {
+                inside = false;
+                false
+            }
+            _ => !inside,
+        })
+        .collect();
+    visible
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&amp;", "&")
+        .encode_utf16()
+        .count()
 }
 
 fn whatsapp(call: &Call, rest: &str, number: u64) -> Judged {
@@ -256,7 +276,9 @@ fn whatsapp(call: &Call, rest: &str, number: u64) -> Judged {
     }
     let messages = format!("{}/messages", senders::WHATSAPP_NUMBER);
     if rest != messages {
-        return Judged::Other(json!({ "success": true, "display_phone_number": "15550783881", "verified_name": "Example" }));
+        return Judged::Other(
+            json!({ "success": true, "display_phone_number": "15550783881", "verified_name": "Example" }),
+        );
     }
     if call.body["messaging_product"] != "whatsapp" {
         return Judged::Wrong(400, "messaging_product is required");
@@ -271,7 +293,9 @@ fn whatsapp(call: &Call, rest: &str, number: u64) -> Judged {
     if call.body["to"].as_str().is_none() && call.body["recipient"].as_str().is_none() {
         return Judged::Wrong(400, "to or recipient is required");
     }
-    Judged::Sent(json!({"messaging_product":"whatsapp","contacts":[],"messages":[{"id":format!("wamid.SENT{number}")}]}))
+    Judged::Sent(
+        json!({"messaging_product":"whatsapp","contacts":[],"messages":[{"id":format!("wamid.SENT{number}")}]}),
+    )
 }
 
 /// The bridge's own protocol, verified by hand rather than by the code under test.
@@ -281,7 +305,8 @@ fn callback(call: &Call, raw: &[u8]) -> Judged {
     else {
         return Judged::Wrong(401, "a header is missing");
     };
-    let key = base64::engine::general_purpose::STANDARD.decode(senders::BRIDGE_SECRET.trim_start_matches("whsec_")).unwrap();
+    let key =
+        base64::engine::general_purpose::STANDARD.decode(senders::BRIDGE_SECRET.trim_start_matches("whsec_")).unwrap();
     let expected = senders::hmac_sha256(&key, &[id.as_bytes(), b".", at.as_bytes(), b".", raw].concat());
     let expected = format!("v1,{}", base64::engine::general_purpose::STANDARD.encode(expected));
     if !signature.split(' ').any(|given| given == expected) {
