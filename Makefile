@@ -16,3 +16,9 @@ lint:
 
 test:
 	cargo test --locked
+
+# Coverage-guided: needs the nightly toolchain and `cargo install cargo-fuzz`.
+FUZZ_SECONDS ?= 60
+fuzz:
+	cd tests && for target in webhooks verifiers markdown fini configuration; do \
+		cargo +nightly fuzz run --fuzz-dir fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 || exit 1; done
