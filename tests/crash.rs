@@ -49,7 +49,11 @@ async fn killed_five_times_during_200_messages_in_20_chats_all_are_answered_once
         let chat = text.split("of ").nth(1).unwrap().to_owned();
         let number: u32 = text.split(' ').nth(1).unwrap().parse().unwrap();
         let conversation = ask.conversation.clone().unwrap();
-        assert_eq!(conversations.entry(chat.clone()).or_insert(conversation.clone()), &conversation, "{chat} was split");
+        assert_eq!(
+            conversations.entry(chat.clone()).or_insert(conversation.clone()),
+            &conversation,
+            "{chat} was split"
+        );
         order.entry(chat).or_default().push(number);
     }
     for (chat, numbers) in &order {
@@ -103,7 +107,8 @@ async fn a_turn_that_outlasts_the_drain_is_taken_up_again_and_the_exit_is_still_
 #[tokio::test(flavor = "multi_thread")]
 async fn while_draining_it_is_not_ready_and_still_accepts() {
     let mut world = World::start(CHANNELS).await;
-    let text = std::fs::read_to_string(world.config_path()).unwrap().replace("lame_duck = \"0s\"", "lame_duck = \"2s\"");
+    let text =
+        std::fs::read_to_string(world.config_path()).unwrap().replace("lame_duck = \"0s\"", "lame_duck = \"2s\"");
     world.kill();
     std::fs::write(world.config_path(), text).unwrap();
     world.serve().await;

@@ -220,7 +220,10 @@ async fn no_more_calls_at_once_than_max_in_flight_and_other_chats_get_their_turn
     world.until(20, MessageState::Done).await;
     let ledger = world.fini.ledger();
     assert_eq!(ledger.ask_calls, 20);
-    let most = ledger.asks().map(|one| ledger.asks().filter(|other| other.at <= one.at && other.ended_at.unwrap() > one.at).count()).max();
+    let most = ledger
+        .asks()
+        .map(|one| ledger.asks().filter(|other| other.at <= one.at && other.ended_at.unwrap() > one.at).count())
+        .max();
     assert!(most.unwrap() <= 4, "{most:?} at once");
 }
 

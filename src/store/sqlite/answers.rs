@@ -1,17 +1,16 @@
 //! Answers that somebody waits for in the response to a webhook.
 
 use rusqlite::params;
-use serde_json::Value;
 
 use super::deliveries;
 use super::lanes::{self, FIRST_PART};
-use super::tx::{Tx, from_json, kind, state};
+use super::tx::{Tx, from_json, parsed, state};
 use crate::domain::id::{LaneId, MessageId};
-use crate::domain::message::ReplyKind;
-use crate::store::{AnswerState, MessageState, Result, Work};
+use crate::store::{AnswerPart, AnswerState, MessageState, Result, Work};
 
 pub(super) const MESSAGE: &str = "SELECT state, turn, lane FROM messages WHERE id = ?1";
-pub(super) const PARTS: &str = "SELECT kind, part FROM parts WHERE turn = ?1 AND part IS NOT NULL ORDER BY seq";
+pub(super) const PARTS: &str = "SELECT id, address, part FROM parts
+    WHERE turn = ?1 AND part IS NOT NULL ORDER BY seq";
 
 struct Asked {
     ended: bool,
@@ -28,9 +27,14 @@ fn asked(tx: &Tx<'_>, message: MessageId) -> Result<Option<Asked>> {
     Ok(Some(Asked { ended, turn, lane: lane.map(LaneId) }))
 }
 
-fn parts(tx: &Tx<'_>, turn: &str) -> Result<Vec<(ReplyKind, Value)>> {
-    let found = tx.all(PARTS, params![turn], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-    found.into_iter().map(|(of, part)| Ok((kind(&of)?, from_json(&part)?))).collect()
+fn parts(tx: &Tx<'_>, turn: &str) -> Result<Vec<AnswerPart>> {
+    let found = tx.all(PARTS, params![turn], |row| {
+        Ok([row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?])
+    })?;
+    let part = |[id, address, part]: [String; 3]| {
+        Ok(AnswerPart { id: parsed(&id)?, address: from_json(&address)?, part: from_json(&part)? })
+    };
+    found.into_iter().map(part).collect()
 }
 
 pub(super) fn answer(tx: &Tx<'_>, message: MessageId) -> Result<AnswerState> {
@@ -42,7 +46,7 @@ pub(super) fn answer(tx: &Tx<'_>, message: MessageId) -> Result<AnswerState> {
     })
 }
 
-pub(super) fn claim(tx: &Tx<'_>, message: MessageId) -> Result<Option<Vec<(ReplyKind, Value)>>> {
+pub(super) fn claim(tx: &Tx<'_>, message: MessageId) -> Result<Option<Vec<AnswerPart>>> {
     let Some(Asked { ended: true, turn, lane }) = asked(tx, message)? else { return Ok(None) };
     let (Some(turn), Some(lane)) = (turn, lane) else { return Ok(Some(Vec::new())) };
     let blocked = holds_up(tx, lane, &turn)?;

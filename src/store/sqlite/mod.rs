@@ -34,12 +34,12 @@ use self::readers::Readers;
 use self::tx::Tx;
 use self::writer::Writer;
 use super::{
-    Accepted, Adopted, AnswerState, Asking, Bells, Conversation, Filter, LaneView, Lease, NewItem, Next, Outgoing,
-    Result, Retried, SendEnd, Stats, Store, Story, TurnEnd, Want, Work,
+    Accepted, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Doubt, Filter, LaneView, Lease, NewItem,
+    Next, Outgoing, Result, Retried, SendEnd, Stats, Store, Story, TurnEnd, Want, Work,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
-use crate::domain::message::{ReplyKind, ReportOutcome, Reported};
+use crate::domain::message::{ReportOutcome, Reported};
 
 pub struct Sqlite {
     writer: Writer,
@@ -96,6 +96,10 @@ impl Store for Sqlite {
         self.writer.bells()
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn probe(&self) -> Result<()> {
         self.write(|tx| tx.run(open::PROBE, []).map(|_| ())).await
     }
@@ -139,28 +143,14 @@ impl Store for Sqlite {
         self.write(move |tx| turns::reopen(tx, &lease, turn, after, &reason)).await
     }
 
-    async fn unknown(
-        &self,
-        lease: &Lease,
-        turn: TurnId,
-        first: bool,
-        answered: bool,
-        after: Duration,
-        reason: &str,
-    ) -> Result<()> {
-        let lease = lease.clone();
-        let doubt = turns::Doubt { first, answered, after, reason: reason.to_owned() };
-        self.write(move |tx| turns::unknown(tx, &lease, turn, &doubt)).await
+    async fn unknown(&self, lease: &Lease, turn: TurnId, doubt: Doubt, after: Duration, reason: &str) -> Result<()> {
+        let (lease, reason) = (lease.clone(), reason.to_owned());
+        self.write(move |tx| turns::unknown(tx, &lease, turn, doubt, after, &reason)).await
     }
 
     async fn end(&self, lease: &Lease, end: &TurnEnd) -> Result<()> {
         let (lease, end) = (lease.clone(), end.clone());
         self.write(move |tx| turns::end(tx, &lease, &end)).await
-    }
-
-    async fn drop_waiting(&self, lease: &Lease, messages: &[MessageId], reason: &str) -> Result<()> {
-        let (lease, messages, reason) = (lease.clone(), messages.to_vec(), reason.to_owned());
-        self.write(move |tx| turns::drop_waiting(tx, &lease, &messages, &reason)).await
     }
 
     async fn conversation(&self, lane: LaneId, generation: u32) -> Result<Option<Conversation>> {
@@ -201,7 +191,7 @@ impl Store for Sqlite {
         self.read(move |tx| answers::answer(tx, message)).await
     }
 
-    async fn claim_answer(&self, message: MessageId) -> Result<Option<Vec<(ReplyKind, Value)>>> {
+    async fn claim_answer(&self, message: MessageId) -> Result<Option<Vec<AnswerPart>>> {
         self.write(move |tx| answers::claim(tx, message)).await
     }
 

@@ -9,7 +9,7 @@ use super::tx::{self, Tx, corrupt, count, from_json, moment, parsed, role, to_js
 use super::{conversations, deliveries};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{BotId, DeliveryKey, LaneId, MessageId, TurnId};
-use crate::store::{Asking, LaneView, Lease, Result, Turn, TurnEnd, TurnOutcome, TurnState, Waiting, Work};
+use crate::store::{Asking, Doubt, LaneView, Lease, Result, Turn, TurnEnd, TurnOutcome, TurnState, Waiting, Work};
 
 const WAITING_LIMIT: i64 = 200;
 
@@ -20,7 +20,8 @@ pub(super) const CURRENT: &str = "SELECT id, generation, bot_id, role, content, 
         state, asked, asked_at, unknown_since, answered, looks
     FROM turns WHERE lane = ?1 AND ended_at IS NULL";
 pub(super) const MEMBERS: &str = "SELECT delivery_key FROM messages WHERE turn = ?1 ORDER BY place";
-pub(super) const RECENT: &str = "SELECT count(*) FROM turns WHERE lane = ?1 AND role = 'user' AND begun_at >= ?2";
+pub(super) const RECENT: &str = "SELECT count(*) FROM turns WHERE lane = ?1 AND role = 'user' AND begun_at >= ?2
+    AND asked > 0";
 pub(super) const JOIN: &str = "UPDATE messages SET state = 'asking', turn = ?1, place = ?2
     WHERE id = ?3 AND lane = ?4 AND state = 'received'";
 
@@ -88,11 +89,7 @@ fn begin(tx: &Tx<'_>, lane: LaneId, asking: &Asking) -> Result<()> {
         return Err(corrupt("a turn without messages"));
     }
     let turn = asking.turn.to_string();
-    for (place, member) in asking.members.iter().enumerate() {
-        if tx.run(JOIN, params![turn, tx::rows(place), member.to_string(), lane.0])? == 0 {
-            return Err(corrupt("a message of the turn doesn't wait in its chat"));
-        }
-    }
+    join(tx, lane, &turn, &asking.members)?;
     tx.run(
         "INSERT INTO turns (id, lane, generation, bot_id, role, content, user_attributes, address, received_at,
             begun_at, state, asked, asked_at)
@@ -124,31 +121,37 @@ pub(super) fn reopen(tx: &Tx<'_>, lease: &Lease, turn: TurnId, after: Duration, 
     lanes::free(tx, lease, Some(tx.now.plus(after)), Wake::Ignored)
 }
 
-/// What a call left behind when its outcome isn't known.
-pub(super) struct Doubt {
-    pub(super) first: bool,
-    pub(super) answered: bool,
-    pub(super) after: Duration,
-    pub(super) reason: String,
-}
-
-pub(super) fn unknown(tx: &Tx<'_>, lease: &Lease, turn: TurnId, doubt: &Doubt) -> Result<()> {
+pub(super) fn unknown(
+    tx: &Tx<'_>,
+    lease: &Lease,
+    turn: TurnId,
+    doubt: Doubt,
+    after: Duration,
+    reason: &str,
+) -> Result<()> {
     held(tx, lease, Work::Turns)?;
-    let changed = tx.run(
-        "UPDATE turns SET state = 'unknown', reason = ?1, answered = ?2,
-            unknown_since = CASE WHEN ?3 THEN ?4 ELSE coalesce(unknown_since, ?4) END,
-            looks = CASE WHEN ?3 THEN 0 ELSE looks + 1 END
-         WHERE id = ?5 AND lane = ?6 AND ended_at IS NULL",
-        params![doubt.reason, doubt.answered, doubt.first, tx.now(), turn.to_string(), lease.lane.0],
-    )?;
+    let turn = turn.to_string();
+    let changed = match doubt {
+        Doubt::Begins { answered } => tx.run(
+            "UPDATE turns SET state = 'unknown', reason = ?1, answered = ?2, unknown_since = ?3, looks = 0
+             WHERE id = ?4 AND lane = ?5 AND ended_at IS NULL",
+            params![reason, answered, tx.now(), turn, lease.lane.0],
+        )?,
+        Doubt::Looked | Doubt::NotLooked => tx.run(
+            "UPDATE turns SET reason = ?1, looks = looks + ?2
+             WHERE id = ?3 AND lane = ?4 AND ended_at IS NULL AND state = 'unknown'",
+            params![reason, doubt == Doubt::Looked, turn, lease.lane.0],
+        )?,
+    };
     current(changed)?;
-    lanes::free(tx, lease, Some(tx.now.plus(doubt.after)), Wake::Counts)
+    lanes::free(tx, lease, Some(tx.now.plus(after)), Wake::Counts)
 }
 
 /// The turn's end, its replies and what became known of the conversation: one commit.
 pub(super) fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()> {
     held(tx, lease, Work::Turns)?;
     let turn = end.turn.to_string();
+    never_begun(tx, lease.lane, end)?;
     let (generation, ended_at): (u32, Option<i64>) = tx
         .one(
             "SELECT generation, ended_at FROM turns WHERE id = ?1 AND lane = ?2",
@@ -161,6 +164,7 @@ pub(super) fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()> {
     }
     let (state, reason, detail) = match &end.outcome {
         TurnOutcome::Answered => ("answered", None, None),
+        TurnOutcome::Dropped { reason } => ("dropped", Some(reason), None),
         TurnOutcome::Failed { reason, detail } => ("failed", Some(reason), Some(detail)),
         TurnOutcome::Held { reason, detail } => ("held", Some(reason), Some(detail)),
     };
@@ -171,7 +175,7 @@ pub(super) fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()> {
     deliveries::put(tx, lease, end)?;
     match end.outcome {
         TurnOutcome::Answered => deliveries::settle(tx, &turn)?,
-        TurnOutcome::Failed { .. } | TurnOutcome::Held { .. } => {
+        TurnOutcome::Dropped { .. } | TurnOutcome::Failed { .. } | TurnOutcome::Held { .. } => {
             tx.run(
                 "UPDATE messages SET state = ?1, reason = ?2, detail = ?3, ended_at = ?4 WHERE turn = ?5",
                 params![state, reason, detail, tx.now(), turn],
@@ -186,16 +190,29 @@ pub(super) fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn drop_waiting(tx: &Tx<'_>, lease: &Lease, messages: &[MessageId], reason: &str) -> Result<()> {
-    held(tx, lease, Work::Turns)?;
-    for message in messages {
-        tx.run(
-            "UPDATE messages SET state = 'dropped', reason = ?1, ended_at = ?2
-             WHERE id = ?3 AND lane = ?4 AND state = 'received'",
-            params![reason, tx.now(), message.to_string(), lease.lane.0],
-        )?;
+/// A turn that ends before it was begun still has its row, so that its replies and its story have a place.
+fn never_begun(tx: &Tx<'_>, lane: LaneId, end: &TurnEnd) -> Result<()> {
+    let turn = end.turn.to_string();
+    let known = tx.one("SELECT 1 FROM turns WHERE id = ?1", params![turn], |_| Ok(()))?;
+    if end.members.is_empty() || known.is_some() {
+        return Ok(());
     }
-    tx.ring_ended();
+    join(tx, lane, &turn, &end.members)?;
+    tx.run(
+        "INSERT INTO turns (id, lane, generation, bot_id, role, received_at, begun_at, state)
+         SELECT ?1, ?2, (SELECT generation FROM lanes WHERE id = ?2), bot_id, role, min(waiting_since), ?3, 'open'
+         FROM messages WHERE turn = ?1",
+        params![turn, lane.0, tx.now()],
+    )?;
+    Ok(())
+}
+
+fn join(tx: &Tx<'_>, lane: LaneId, turn: &str, members: &[MessageId]) -> Result<()> {
+    for (place, member) in members.iter().enumerate() {
+        if tx.run(JOIN, params![turn, tx::rows(place), member.to_string(), lane.0])? == 0 {
+            return Err(corrupt("a message of the turn doesn't wait in its chat"));
+        }
+    }
     Ok(())
 }
 

@@ -67,7 +67,7 @@ CREATE INDEX messages_undone ON messages (state, channel, seq, dormant) WHERE st
 CREATE INDEX messages_turn ON messages (turn, place) WHERE turn IS NOT NULL;
 CREATE INDEX messages_to_prune ON messages (ended_at) WHERE ended_at IS NOT NULL AND pruned = 0;
 
--- state: open, asking, unknown; then answered, failed, held.
+-- state: open, asking, unknown; then answered, dropped, failed, held. asked: calls that were begun.
 CREATE TABLE turns (
     id              TEXT PRIMARY KEY,
     lane            INTEGER NOT NULL REFERENCES lanes (id),
