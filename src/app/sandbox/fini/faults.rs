@@ -40,6 +40,8 @@ pub enum Then {
     },
     /// Nothing, until the caller leaves.
     Hang,
+    /// The answer, once the faults are cleared.
+    Hold,
     Cut,
     CutUnread,
     CutMidway,

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Of its own, so that a program may look into the ledger.
     program: Mutex<Option<Program>>,
+    /// Changes whenever the faults are cleared.
+    cleared: watch::Sender<u64>,
 }
 
 struct State {
@@ -149,6 +152,7 @@ impl Shared {
                 asks_within: HashMap::new(),
             }),
             program: Mutex::new(None),
+            cleared: watch::Sender::new(0),
         }
     }
 
@@ -311,6 +315,12 @@ impl Shared {
 
     pub fn clear_faults(&self) {
         self.state().faults.clear();
+        self.cleared.send_modify(|times| *times += 1);
+    }
+
+    /// Ends when the faults are cleared next.
+    pub fn gate(&self) -> watch::Receiver<u64> {
+        self.cleared.subscribe()
     }
 
     pub fn fault(&self, n: u64, call: &Asked<'_>) -> Option<FaultRule> {
