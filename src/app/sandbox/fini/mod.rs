@@ -47,6 +47,7 @@
 
 mod api;
 mod control;
+mod conversation;
 mod delivery;
 mod faults;
 mod ledger;
