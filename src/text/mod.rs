@@ -40,7 +40,3 @@ pub struct Piece {
     /// The same without any markup, for a platform that refused the markup.
     pub plain: String,
 }
-
-pub fn render(markdown: &str, _d: Dialect, _l: Option<Limit>) -> Vec<Piece> {
-    vec![Piece { text: markdown.to_owned(), plain: markdown.to_owned() }]
-}
