@@ -204,12 +204,6 @@ pub trait Platform: Send + Sync + 'static {
 
     async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendError>;
 
-    /// What a caller gets of a part who would rather have the answer in the response (`Prefer: wait`).
-    /// `None`: this platform knows no such callers.
-    fn in_response(&self, _delivery: &Delivery<'_>) -> Option<Value> {
-        None
-    }
-
     fn idempotency(&self) -> Idempotency {
         Idempotency::None
     }
