@@ -52,10 +52,10 @@ impl Channel {
 /// The keys that every channel has.
 #[derive(Deserialize, schemars::JsonSchema)]
 pub(super) struct Shared {
-    /// The platform's word, such as "slack"
+    /// slack, telegram, whatsapp or custom
     #[allow(dead_code)] // read before: it decides which keys there are
     platform: String,
-    /// The Fini agent that answers here; `fini-bridge agents` lists them
+    /// the Fini agent that answers here; `fini-bridge agents` lists them
     bot_id: BotId,
     /// Other agents for single rooms or accounts; the first entry that fits wins.
     #[serde(default)]

@@ -32,10 +32,15 @@ pub(super) fn override_keys(tree: &mut Node, schemas: &Schemas, environment: &En
         .collect();
     // A table comes before its keys, and a channel's platform first: it decides what its keys are.
     overrides.sort_by_key(|(_, segments, _)| (segments.len(), segments.last() != Some(&"PLATFORM")));
-    overrides
-        .iter()
-        .filter_map(|(name, segments, value)| override_key(tree, schemas, name, segments, value).err())
-        .collect()
+    let mut problems = Vec::new();
+    for (name, segments, value) in overrides {
+        let before = tree.clone();
+        if let Err(problem) = override_key(tree, schemas, name, &segments, value) {
+            problems.push(problem);
+            *tree = before;
+        }
+    }
+    problems
 }
 
 fn override_key(
@@ -102,7 +107,9 @@ fn member<'s>(shape: Shape<'s>, key: &str) -> Option<Shape<'s>> {
 /// The key that a segment names: one that stands in the file, a known one, or a new one where keys are free.
 fn find_key(at: &Node, shape: Shape<'_>, segment: &str) -> Option<String> {
     let wanted = normal(segment);
-    let written = at.table().into_iter().flatten().map(|(key, _)| key.as_str());
+    // Where keys are fixed, an unknown one in the file is told by itself.
+    let written =
+        at.table().filter(|_| shape.free_values().is_some()).into_iter().flatten().map(|(key, _)| key.as_str());
     let known = shape.properties();
     let mut all = known.iter().map(|(key, _)| *key).chain(written);
     match all.find(|key| normal(key) == wanted) {

@@ -337,3 +337,6 @@ fn told(error: &str, node: &Node, shape: Option<Shape<'_>>) -> (String, String) 
     };
     (problem, instead)
 }
+
+#[cfg(test)]
+mod tests;
