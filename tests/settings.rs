@@ -161,6 +161,7 @@ fn the_sample_with_all_its_channels_is_right() {
     let sample = written(&whole_sample());
     let webhook = r#"{"messages": [{"id": "1", "conversation": {"id": "c"}, "text": "{{ text }}", "sender": {"type": "user", "plan": "pro"}, "lang": "en"}]}"#;
     std::fs::write(sample.path.with_file_name("shop-sample.json"), webhook).unwrap();
+    std::fs::write(sample.path.with_file_name("desk-password.txt"), "canary-desk-password\n").unwrap();
     let loaded = read(&sample.path, &[]).unwrap_or_else(|problems| panic!("{problems}"));
     let platforms: BTreeSet<&str> = loaded.settings.channels.values().map(|channel| channel.platform_name()).collect();
     assert_eq!(platforms, fini_bridge::platform::NAMES.into_iter().collect());
@@ -211,6 +212,9 @@ fn every_key_of_the_sections_stands_in_the_sample() {
     }
 }
 
+/// A token in a query: the sample has a word about it and no example of it.
+const NOT_SHOWN: &str = "channel-custom.verify.query";
+
 #[test]
 fn every_key_of_each_platform_stands_in_the_sample() {
     let root = schema();
@@ -219,7 +223,7 @@ fn every_key_of_each_platform_stands_in_the_sample() {
     assert_eq!(shared, Vec::<String>::new());
     for platform in fini_bridge::platform::NAMES {
         let of_all = root["$defs"]["channel"]["properties"].as_object().unwrap();
-        let own = |key: &String| !of_all.keys().any(|shared| key.ends_with(&format!(".{shared}")));
+        let own = |key: &String| key != NOT_SHOWN && !of_all.keys().any(|shared| key.ends_with(&format!(".{shared}")));
         let absent: Vec<String> = absent_of(&root, &sample, Some(platform)).into_iter().filter(own).collect();
         assert_eq!(absent, Vec::<String>::new());
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::problems::{list, nearest};
+use super::problems::{Finding, list, nearest};
 use super::reader::Reader;
 use super::schema::{Schemas, Shape};
 use super::table;
@@ -118,7 +118,9 @@ pub(super) fn read(
         if !is_name(name) {
             let instead = "use 1 to 64 lower-case letters, digits, - and _, beginning with a letter or a digit: \
                            the name is part of the webhook's address";
-            reader.problem(&node.place, &path, "can't be a channel's name", instead);
+            let problem = Problem::new(path.to_string(), "can't be a channel's name", instead);
+            // Its keys are judged all the same.
+            reader.problems.push(Finding::new(node.place.clone(), problem));
         }
         if let Some(channel) = channel(reader, tree, node, schemas, &path) {
             read.insert(ChannelName::new(name.as_str()), channel);
