@@ -117,13 +117,11 @@ fn each_wrong_configuration_is_told_with_key_place_and_remedy_all_at_once() {
 }
 
 #[test]
-#[ignore = "needs the connectors' keys"]
 fn wrong_channels_and_the_traps_are_told_with_key_place_and_remedy() {
     judge_wrong(|case| BY_CONNECTORS.contains(&case));
 }
 
 #[test]
-#[ignore = "needs the connectors' keys"]
 fn what_is_allowed_but_dangerous_is_warned_about() {
     for (case, path, expected) in cases(WARNED) {
         let loaded = read(&path, &[]).unwrap_or_else(|problems| panic!("{case}: is taken: {problems}"));
@@ -156,7 +154,6 @@ fn whole_sample() -> String {
 }
 
 #[test]
-#[ignore = "needs the connectors' keys"]
 fn the_sample_with_all_its_channels_is_right() {
     let sample = written(&whole_sample());
     let webhook = r#"{"messages": [{"id": "1", "conversation": {"id": "c"}, "text": "{{ text }}", "sender": {"type": "user", "plan": "pro"}, "lang": "en"}]}"#;

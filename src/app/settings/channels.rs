@@ -195,8 +195,8 @@ fn channel(reader: &mut Reader<'_>, tree: &Node, node: &mut Node, schemas: &Sche
 
 /// The recorded webhook of a custom channel, for its connector to try its expressions on.
 fn attach_sample(config: &mut platform::Config, text: String) {
-    if let platform::Config::Custom(_config) = config {
-        let _ = text;
+    if let platform::Config::Custom(config) = config {
+        config.sample_text = Some(text);
     }
 }
 
