@@ -30,6 +30,8 @@ use stub::{Answer, Request, Stub};
 /// When the fixtures arrive, in Unix seconds.
 pub const NOW: i64 = 1_791_000_100;
 
+pub type Sign = fn(secret: &str, at: i64, body: &[u8]) -> Vec<(&'static str, String)>;
+
 /// What the suite must know of a platform.
 pub struct Case {
     pub name: &'static str,
@@ -37,7 +39,7 @@ pub struct Case {
     pub config: fn(secrets: &[&str]) -> Config,
     pub secret: &'static str,
     /// The headers of a genuine webhook.
-    pub sign: fn(secret: &str, at: i64, body: &[u8]) -> Vec<(&'static str, String)>,
+    pub sign: Sign,
     pub signature_header: &'static str,
     /// `false`: a token, which says nothing of the body.
     pub covers_body: bool,

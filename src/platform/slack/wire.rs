@@ -78,7 +78,8 @@ pub fn concerns(body: &Value, team: &str, ours: &str) -> bool {
 
 /// Whether `user` is the bot that the event is delivered for.
 pub fn is_installed(body: &Value, user: &str) -> bool {
-    authorizations(body).any(|a| a["is_bot"] == true && a["user_id"] == user)
+    authorizations(body)
+        .any(|a| a.get("is_bot").is_some_and(|it| it == true) && a.get("user_id").is_some_and(|id| id == user))
 }
 
 fn authorizations(body: &Value) -> impl Iterator<Item = &Value> {
