@@ -212,4 +212,6 @@ impl Platform for Custom {
 }
 
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod tests;
