@@ -2,6 +2,7 @@
 //! Jinja expressions and writes the reply with Jinja templates; it knows no platform by name.
 
 mod address;
+mod attributes;
 mod inbound;
 mod protocol;
 mod reply;
