@@ -3,7 +3,10 @@
 
 #![allow(dead_code, clippy::disallowed_methods)]
 
+pub mod balancer;
+pub mod fleet;
 pub mod outside;
+pub mod relay;
 pub mod senders;
 
 use std::io::{BufRead, BufReader};
@@ -109,18 +112,15 @@ impl World {
     }
 
     pub fn log(&self) -> String {
-        self.process().log.lock().unwrap().clone()
+        self.process().log()
     }
 
     pub fn kill(&mut self) {
-        let mut process = self.process.take().unwrap();
-        process.child.kill().unwrap();
-        process.child.wait().unwrap();
+        self.process.take().unwrap().kill();
     }
 
     pub fn signal(&self, name: &str) {
-        let id = self.process().child.id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+        self.process().signal(name);
     }
 
     /// SIGTERM, and what came of it.
@@ -130,8 +130,7 @@ impl World {
     }
 
     pub async fn exited(&mut self, within: Duration) -> ExitStatus {
-        let mut process = self.process.take().unwrap();
-        eventually("the process ends", within, async || process.child.try_wait().unwrap()).await
+        self.process.take().unwrap().exited(within).await
     }
 
     pub fn url(&self, channel: &str) -> String {
@@ -197,9 +196,15 @@ pub fn run(arguments: &[&str], folder: &Path) -> std::process::Output {
 
 impl Process {
     pub async fn start(config: &Path, level: &str) -> Self {
+        Self::start_with(config, level, &[]).await
+    }
+
+    /// With keys of the configuration overridden: processes that share one differ by their addresses.
+    pub async fn start_with(config: &Path, level: &str, environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_fini-bridge"))
             .args(["serve", "--log", level, "--log-json", "--config"])
             .arg(config)
+            .envs(environment.iter().copied())
             .current_dir(config.parent().unwrap())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -219,6 +224,23 @@ impl Process {
         process.address = address;
         process.admin = admin;
         process
+    }
+
+    pub fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub async fn exited(mut self, within: Duration) -> ExitStatus {
+        eventually("the process ends", within, async || self.child.try_wait().unwrap()).await
+    }
+
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     fn announced(&mut self) -> Option<(String, String)> {
