@@ -139,7 +139,7 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    pub(super) fn decode(raw: Value) -> Option<Self> {
+    pub fn decode(raw: Value) -> Option<Self> {
         let fields = raw.as_object()?;
         let events = fields.get("events").and_then(Value::as_array);
         Some(Self {
@@ -163,7 +163,7 @@ pub struct Page {
 }
 
 impl Page {
-    pub(super) fn decode(mut raw: Value) -> Option<Self> {
+    pub fn decode(mut raw: Value) -> Option<Self> {
         let fields = raw.as_object_mut()?;
         // The older page of the documentation says "interactions", the newer one "conversations".
         let items = ["interactions", "conversations"].into_iter().find_map(|key| match fields.get_mut(key) {

@@ -1,0 +1,24 @@
+# `make check` is what CI runs: it installs what it needs, then checks format, lints and tests.
+
+.PHONY: check setup format lint test fuzz bench
+
+check: setup format lint test
+
+# Debian packages and the judges of what we send; does nothing where they are there.
+setup:
+	tests/setup
+
+format:
+	cargo fmt --all --check
+
+lint:
+	cargo clippy --all-targets --locked -- -D warnings
+
+test:
+	cargo test --locked
+
+# Coverage-guided: needs the nightly toolchain and `cargo install cargo-fuzz`.
+FUZZ_SECONDS ?= 60
+fuzz:
+	cd tests && for target in webhooks verifiers markdown fini configuration; do \
+		cargo +nightly fuzz run --fuzz-dir fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 || exit 1; done
