@@ -41,6 +41,8 @@ pub struct SeenEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shown {
+    /// The message itself, which Fini gives back with its answer.
+    Question,
     Shown,
     KeptBack,
     /// Some of the messages had no text; which ones, the codes don't tell.
@@ -153,11 +155,12 @@ fn answered(story: Option<&Story>, turn: Option<&TurnStory>) -> Step {
     }
     let replies = story.parts.iter().filter(|part| part.kind == ReplyKind::Message).count();
     let events = seen(&turn.event_kinds, replies);
-    let kept = turn.event_kinds.len().saturating_sub(replies);
-    let title = format!("Fini answered with {}", count(turn.event_kinds.len(), "event"));
+    let answers = events.iter().filter(|event| event.shown != Shown::Question).count();
+    let kept = answers.saturating_sub(replies);
+    let title = format!("Fini answered with {}", count(answers, "event"));
     let detail = match (kept, replies) {
         (0, _) => "For the customer, in this order".to_owned(),
-        (kept, 0) => format!("{} kept back: nothing in it is for the customer", count(kept, "event")),
+        (kept, 0) => format!("{} kept back: nothing for the customer to see", count(kept, "event")),
         (kept, _) => format!("{} kept back: not for the customer", count(kept, "event")),
     };
     Step { events, ..step("answered", StepState::Done, title, detail).at(ended_at) }
@@ -171,6 +174,7 @@ fn seen(codes: &[String], replies: usize) -> Vec<SeenEvent> {
         let shown = match is_message(code) {
             true if replies >= messages => Shown::Shown,
             true if replies > 0 => Shown::IfItHasText,
+            _ if code == "user/message" => Shown::Question,
             _ => Shown::KeptBack,
         };
         SeenEvent { code: code.clone(), shown }
@@ -268,12 +272,12 @@ mod tests {
 
     #[test]
     fn a_note_is_told_as_kept_back() {
-        let story = story(&["finibot/internalnote", "finibot/message"], &[(ReplyKind::Message, "sent")]);
+        let story = story(&["user/message", "finibot/internalnote", "finibot/message"], &[(ReplyKind::Message, "sent")]);
         let (answered, delivered) = last_two(&story);
         assert_eq!(answered.detail, "1 event kept back: not for the customer");
         assert_eq!(
             answered.events.iter().map(|event| event.shown).collect::<Vec<_>>(),
-            [Shown::KeptBack, Shown::Shown]
+            [Shown::Question, Shown::KeptBack, Shown::Shown]
         );
         assert_eq!((delivered.state, delivered.title.as_str()), (StepState::Done, "Delivered 1 message"));
     }
