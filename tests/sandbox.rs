@@ -233,7 +233,7 @@ impl Browser {
         self.type_in(&format!("{text}{}", char::from(Key::Enter))).await;
         let done = format!(
             "return document.querySelectorAll('.story').length > {before}
-                 && document.querySelector('.story [data-step=delivered][data-state=done]') !== null"
+                 && document.querySelector('.story:first-child [data-step=delivered][data-state=done]') !== null"
         );
         self.until(&format!("all steps of {text:?} are done"), &done).await;
     }
