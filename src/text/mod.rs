@@ -14,6 +14,8 @@ mod breaks;
 mod lower;
 mod parse;
 mod plain;
+#[cfg(test)]
+mod properties;
 mod signs;
 mod source;
 mod split;
@@ -84,7 +86,15 @@ pub fn render(markdown: &str, dialect: Dialect, limit: Option<Limit>) -> Vec<Pie
     if dialect == Dialect::Markdown {
         return source::pieces(markdown, limit);
     }
-    let blocks = lower::lower(parse::parse(markdown), dialect);
+    let said = pieces(lower::lower(parse::parse(markdown), dialect), dialect, limit);
+    if !said.is_empty() {
+        return said;
+    }
+    // Nothing but markup: better shown as it is than an answer that never comes.
+    pieces(lower::lower(vec![Block::bare(parse::clean(markdown))], dialect), dialect, limit)
+}
+
+fn pieces(blocks: Vec<Block>, dialect: Dialect, limit: Option<Limit>) -> Vec<Piece> {
     let parts = match limit {
         None => vec![blocks],
         Some(limit) => split::split(blocks, limit.max, |blocks| fits(blocks, dialect, limit)),

@@ -278,7 +278,7 @@ impl Builder {
 }
 
 /// Without carriage returns and the control characters that some platform or markup forbids.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }
 
