@@ -11,7 +11,8 @@ const DIALECTS: [Dialect; 6] =
 
 /// Letters and digits, in order: what must survive whatever is done with markup and white space.
 fn letters(text: &str) -> String {
-    text.chars().filter(|c| c.is_alphanumeric()).collect()
+    // Whether a mention is disarmed as a part of an address depends on where the text is cut.
+    text.replace("%40", "@").chars().filter(|c| c.is_alphanumeric()).collect()
 }
 
 fn without_tags(text: &str) -> String {
@@ -85,7 +86,7 @@ fn units() -> impl Strategy<Value = Unit> {
 }
 
 /// What answers are made of, whole and in pieces, in any order.
-pub(super) fn markdown() -> impl Strategy<Value = String> {
+fn markdown() -> impl Strategy<Value = String> {
     let part = prop::sample::select(vec![
         "word",
         "Straße",
