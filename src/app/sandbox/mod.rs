@@ -98,7 +98,9 @@ impl Sandbox {
 fn listen(port: u16) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            anyhow!("port {port} is taken: is a sandbox running already? Choose another with --port, or any with --port 0")
+            anyhow!(
+                "port {port} is taken: is a sandbox running already? Choose another with --port, or any with --port 0"
+            )
         }
         std::io::ErrorKind::PermissionDenied => anyhow!("port {port} may not be used: choose one with --port"),
         _ => anyhow::Error::new(error).context(format!("can't listen on port {port}")),

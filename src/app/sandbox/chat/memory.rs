@@ -103,8 +103,7 @@ impl Chat {
     }
 
     fn snapshot(&self) -> Bytes {
-        let progress: Vec<&Progress> =
-            self.entries.iter().filter_map(|entry| self.progress.get(entry.id())).collect();
+        let progress: Vec<&Progress> = self.entries.iter().filter_map(|entry| self.progress.get(entry.id())).collect();
         frame("snapshot", &json!({ "entries": self.entries, "progress": progress, "typing": self.typing }))
     }
 }

@@ -122,7 +122,8 @@ function summary(steps) {
     return { state: "active", text: words[active.name] ?? active.name };
   }
   const last = steps.at(-1);
-  return { state: "done", text: last?.title.startsWith("Nothing") ? "nothing shown" : "answered" };
+  if (last?.state === "skipped" || last?.title.startsWith("Nothing")) return { state: "skipped", text: "nothing shown" };
+  return { state: "done", text: "answered" };
 }
 
 function showProgress(progress) {
@@ -148,7 +149,7 @@ function showProgress(progress) {
 }
 
 function card(entry) {
-  const made = element(
+  return element(
     "details",
     { className: "story", open: true, data: { message: entry.id } },
     element(
@@ -159,7 +160,6 @@ function card(entry) {
     ),
     element("ol", {}),
   );
-  return made;
 }
 
 function stepItem(step, began) {
@@ -329,7 +329,7 @@ async function offerWords() {
     });
     return button;
   });
-  byId("words").replaceChildren(...buttons);
+  byId("words").replaceChildren(element("span", { textContent: "Try" }), ...buttons);
 }
 
 clear();

@@ -90,9 +90,11 @@ pub fn steps(sent: &Sent, story: Option<&Story>) -> Vec<Step> {
 
 /// Nothing more is going to happen to it, as far as a person who watches would wait for.
 pub fn is_settled(story: &Story) -> bool {
-    let ended =
-        matches!(story.state, MessageState::Done | MessageState::Dropped | MessageState::Failed | MessageState::Held);
-    ended && story.turn.as_ref().is_none_or(|turn| turn.interaction_id.is_some() || turn.asked_at.is_none())
+    has_ended(story) && story.turn.as_ref().is_none_or(|turn| turn.interaction_id.is_some() || turn.asked_at.is_none())
+}
+
+fn has_ended(story: &Story) -> bool {
+    matches!(story.state, MessageState::Done | MessageState::Dropped | MessageState::Failed | MessageState::Held)
 }
 
 fn step(name: &'static str, state: StepState, title: impl Into<String>, detail: impl Into<String>) -> Step {
@@ -143,6 +145,9 @@ fn asked(story: Option<&Story>, turn: Option<&TurnStory>) -> Step {
 }
 
 fn answered(story: Option<&Story>, turn: Option<&TurnStory>) -> Step {
+    if turn.and_then(|turn| turn.asked_at).is_none() && story.is_some_and(has_ended) {
+        return step("answered", StepState::Skipped, "No answer from Fini", "");
+    }
     let (Some(story), Some(turn)) = (story, turn) else {
         return step("answered", StepState::Waiting, "Fini answers", "");
     };
@@ -183,7 +188,8 @@ fn seen(codes: &[String], replies: usize) -> Vec<SeenEvent> {
 }
 
 fn delivered(story: Option<&Story>, turn: Option<&TurnStory>) -> Step {
-    let Some(story) = story.filter(|_| turn.is_some_and(|turn| turn.ended_at.is_some())) else {
+    let ended = turn.is_some_and(|turn| turn.ended_at.is_some());
+    let Some(story) = story.filter(|story| ended || has_ended(story)) else {
         return step("delivered", StepState::Waiting, "Delivered to the chat", "");
     };
     let parts = &story.parts;
@@ -202,11 +208,15 @@ fn delivered(story: Option<&Story>, turn: Option<&TurnStory>) -> Step {
         let title = format!("Delivered {}", count(messages, "message"));
         return step("delivered", StepState::Done, title, "Signed callbacks, verified by this page").at(last);
     }
-    let handoff = parts.iter().any(|part| part.kind == ReplyKind::Handoff);
-    let (title, detail) = if handoff {
+    let is_told = |kind| parts.iter().any(|part| part.kind == kind);
+    let (title, detail) = if is_told(ReplyKind::Handoff) {
         ("Nothing shown: handed over", "Fini escalates to a human agent; the page was told so by a callback")
-    } else {
+    } else if is_told(ReplyKind::Failed) {
+        ("Nothing shown: failed", "The page was told by a callback that there will be no answer")
+    } else if is_told(ReplyKind::NoReply) {
         ("Nothing shown: no reply", "There was nothing for the customer; the page was told so by a callback")
+    } else {
+        return step("delivered", StepState::Skipped, "Nothing to deliver", "");
     };
     step("delivered", StepState::Done, title, detail).at(last)
 }
@@ -272,7 +282,8 @@ mod tests {
 
     #[test]
     fn a_note_is_told_as_kept_back() {
-        let story = story(&["user/message", "finibot/internalnote", "finibot/message"], &[(ReplyKind::Message, "sent")]);
+        let story =
+            story(&["user/message", "finibot/internalnote", "finibot/message"], &[(ReplyKind::Message, "sent")]);
         let (answered, delivered) = last_two(&story);
         assert_eq!(answered.detail, "1 event kept back: not for the customer");
         assert_eq!(
@@ -306,6 +317,22 @@ mod tests {
         assert_eq!((delivered.state, delivered.title.as_str()), (StepState::Active, "Being delivered: 1 of 2"));
         let (_, delivered) = last_two(&story(&["finibot/message"], &[(ReplyKind::Message, "failed")]));
         assert_eq!(delivered.state, StepState::Failed);
+    }
+
+    #[test]
+    fn a_message_that_was_dropped_waits_for_nothing() {
+        let mut story = story(&[], &[(ReplyKind::NoReply, "sent")]);
+        story.state = MessageState::Dropped;
+        story.reason = Some("max_turns".to_owned());
+        story.turn.as_mut().unwrap().asked_at = None;
+        let told = steps(&SENT, Some(&story));
+        let states: Vec<_> = told.iter().map(|step| step.state).collect();
+        use StepState::{Done, Skipped};
+        assert_eq!(states, [Done, Done, Skipped, Skipped, Done]);
+        assert!(told.iter().any(|step| step.detail == "max_turns"));
+        story.turn = None;
+        story.parts.clear();
+        assert!(steps(&SENT, Some(&story)).iter().all(|step| matches!(step.state, Done | Skipped)));
     }
 
     #[test]
