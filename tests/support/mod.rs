@@ -109,13 +109,11 @@ impl World {
     }
 
     pub fn log(&self) -> String {
-        self.process().log.lock().unwrap().clone()
+        self.process().log()
     }
 
     pub fn kill(&mut self) {
-        let mut process = self.process.take().unwrap();
-        process.child.kill().unwrap();
-        process.child.wait().unwrap();
+        self.process.take().unwrap().kill();
     }
 
     pub fn signal(&self, name: &str) {
@@ -197,9 +195,15 @@ pub fn run(arguments: &[&str], folder: &Path) -> std::process::Output {
 
 impl Process {
     pub async fn start(config: &Path, level: &str) -> Self {
+        Self::start_with(config, level, &[]).await
+    }
+
+    /// With further variables in its environment.
+    pub async fn start_with(config: &Path, level: &str, environment: &[(&str, String)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_fini-bridge"))
             .args(["serve", "--log", level, "--log-json", "--config"])
             .arg(config)
+            .envs(environment.iter().map(|(name, value)| (*name, value.as_str())))
             .current_dir(config.parent().unwrap())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -219,6 +223,25 @@ impl Process {
         process.address = address;
         process.admin = admin;
         process
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     fn announced(&mut self) -> Option<(String, String)> {
