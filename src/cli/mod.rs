@@ -13,6 +13,8 @@ mod schema;
 mod secret;
 mod send;
 mod serve;
+mod story;
+mod workspaces;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,9 +23,11 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 
 use crate::app::gateway::Connectors;
-use crate::app::settings::{self, Settings};
+use crate::app::settings::{self, Channel, Settings};
 use crate::domain::clock::{Clock, SystemClock};
+use crate::domain::id::ChannelName;
 use crate::http::Http;
+use crate::platform::Platform;
 
 /// A gateway between chat platforms and Fini, an AI agent for customer support.
 #[derive(Parser)]
@@ -130,4 +134,26 @@ fn load(path: &ConfigPath) -> Result<Loaded, Failure> {
     }
     let http = loaded.surroundings.http;
     Ok(Loaded { settings: loaded.settings, connectors: loaded.connectors, http, clock })
+}
+
+/// A channel by the name that was given on the command line.
+fn channel<'l>(
+    loaded: &'l Loaded,
+    name: &str,
+) -> Result<(&'l ChannelName, &'l Channel, &'l Arc<dyn Platform>), Failure> {
+    let settings = &loaded.settings;
+    let found = settings.channels.get_key_value(&ChannelName::new(name));
+    let connector = found.and_then(|(name, _)| loaded.connectors.get(name));
+    if let (Some((name, channel)), Some(connector)) = (found, connector) {
+        return Ok((name, channel, connector));
+    }
+    let known: Vec<&str> = settings.channels.keys().map(ChannelName::as_str).collect();
+    let near = known.iter().map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
+    let near = near.filter(|(distance, _)| *distance <= 3).map(|(_, near)| format!("did you mean {near}? "));
+    Err(Failure::Usage(format!(
+        "{name:?} is no channel of {}\n    {}there are: {}",
+        settings.source.display(),
+        near.unwrap_or_default(),
+        known.join(", ")
+    )))
 }
