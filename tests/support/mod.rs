@@ -64,6 +64,8 @@ impl World {
     }
 
     pub async fn prepare(channels: &str) -> Self {
+        // Chooses the process's crypto provider, which the test's own client needs too.
+        let _ = fini_bridge::http::Http::new(&fini_bridge::http::Config::default()).unwrap();
         let fini = SimulatedFini::start(simulator()).await.unwrap();
         let outside = Outside::start().await;
         let folder = tempfile::tempdir().unwrap();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Scopes;
@@ -69,7 +70,8 @@ async fn ask(request: HttpRequest, payload: web::Payload, shared: web::Data<Shar
     );
     let effect = rule.as_ref().map_or(Effect::Answered, |rule| rule.effect);
     let n = open.n;
-    respond(&request, rule, open, async move { work(&shared, n, workspace, &submission, effect).await }).await
+    let work = |gate| async move { work(&shared, n, workspace, &submission, effect, gate).await };
+    respond(&request, rule, open, work).await
 }
 
 async fn list(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
@@ -113,17 +115,32 @@ async fn answer_read(
     let conversation = request.match_info().get("id").map(str::to_owned);
     let asked = Asked { at: endpoint, stage: Stage::Read, content: None, conversation: conversation.as_deref() };
     let rule = shared.fault(open.n, &asked);
-    respond(request, rule, open, async move { compute(&shared, workspace) }).await
+    let work = |gate| async move {
+        pass(gate).await;
+        compute(&shared, workspace)
+    };
+    respond(request, rule, open, work).await
+}
+
+/// Shut for a call that is held.
+type Gate = Option<watch::Receiver<u64>>;
+
+async fn pass(gate: Gate) {
+    if let Some(mut gate) = gate {
+        // An error means that the simulator is gone, and nobody waits any more.
+        let _ = gate.changed().await;
+    }
 }
 
 /// Lets the work run to its end whether or not the caller stays, as Fini does.
-async fn respond(
+async fn respond<F: Future<Output = Answer> + Send + 'static>(
     request: &HttpRequest,
     rule: Option<FaultRule>,
     open: Open,
-    work: impl Future<Output = Answer> + Send + 'static,
+    work: impl FnOnce(Gate) -> F,
 ) -> HttpResponse {
     let (wait, then) = rule.map_or((0, Then::Answer), |rule| (rule.wait_ms, rule.then));
+    let work = work((then == Then::Hold).then(|| open.shared.gate()));
     let left = CancellationToken::new();
     let _leaves = left.clone().drop_guard();
     let after_hang_up = match then {
@@ -146,7 +163,14 @@ async fn respond(
 }
 
 /// What happens inside Fini to a question.
-async fn work(shared: &Arc<Shared>, n: u64, workspace: usize, submission: &Submission, effect: Effect) -> Answer {
+async fn work(
+    shared: &Arc<Shared>,
+    n: u64,
+    workspace: usize,
+    submission: &Submission,
+    effect: Effect,
+    gate: Gate,
+) -> Answer {
     if effect == Effect::Nothing {
         return Answer::error(500, "simulated fault");
     }
@@ -162,6 +186,7 @@ async fn work(shared: &Arc<Shared>, n: u64, workspace: usize, submission: &Submi
         return Answer::ok(json!([event]));
     }
     let reply = shared.reply(&question);
+    pass(gate).await;
     tokio::time::sleep(shared.settings().answer_delay + reply.takes).await;
     let answered = shared.store(&question.conversation, &reply.events);
     shared.record(n, |call| call.answered.extend(answered.iter().filter_map(event_id)));

@@ -92,7 +92,7 @@ const SLOW_PIECES: usize = 10;
 
 pub(super) async fn deliver(request: &HttpRequest, then: &Then, answer: Answer, open: Open) -> HttpResponse {
     match then {
-        Then::Answer => whole(answer, open),
+        Then::Answer | Then::Hold => whole(answer, open),
         Then::Status { status, retry_after } => {
             let mut response = whole(Answer::error(*status, "simulated fault"), open);
             if let Some(seconds) = retry_after {

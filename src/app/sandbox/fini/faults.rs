@@ -40,6 +40,8 @@ pub enum Then {
     },
     /// Nothing, until the caller leaves.
     Hang,
+    /// The answer, once the faults are cleared.
+    Hold,
     Cut,
     CutUnread,
     CutMidway,
@@ -132,7 +134,7 @@ pub(super) struct Asked<'a> {
 }
 
 /// Uses up one use of the first rule that fits.
-pub(super) fn pick(rules: &mut Vec<FaultRule>, call: &Asked<'_>) -> Option<FaultRule> {
+pub(super) fn pick(rules: &mut [FaultRule], call: &Asked<'_>) -> Option<FaultRule> {
     for rule in rules.iter_mut().filter(|rule| rule.fits(call) && rule.times != Some(0)) {
         if rule.skip > 0 {
             rule.skip -= 1;

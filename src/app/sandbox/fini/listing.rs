@@ -3,8 +3,9 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use super::conversation::Conversation;
 use super::delivery::Answer;
-use super::state::{Conversation, Shared};
+use super::state::Shared;
 
 const DAY: i64 = 24 * 3600 * 1000;
 const DEFAULT_SPAN: i64 = 7 * DAY;

@@ -23,7 +23,7 @@
 //! `caller left`. `overlaps` counts asks that began while another ran in the same conversation.
 //!
 //! `POST /__simulator/faults`: one rule or a list of them ([`FaultRule`]), added behind those that stand;
-//! the first that fits a call is used. `DELETE` clears them all; calls that hang stay so.
+//! the first that fits a call is used. `DELETE` clears them all: calls that are held go on, those that hang stay so.
 //!
 //! ```json
 //! {"at":"ask","contains":"refund","conversation":null,"skip":0,"times":1,"wait_ms":0,
@@ -32,7 +32,7 @@
 //! `at`: `ask`, `list`, `get`, `agents`, `any`. `skip`: fitting calls that pass before it (default 0).
 //! `times`: how often it is used; null or missing: until cleared. `effect`: `nothing`, `stored` (the message,
 //! no answer), `answered` (both; the default). `then`: `{"kind":"answer"}`, `status` (with Fini's envelope),
-//! `html` (with `status`), `hang`, `cut` (no byte of an answer), `cut_unread` (before the body is read;
+//! `html` (with `status`), `hold` (the question is stored, its answer waits until the faults are cleared), `hang`, `cut` (no byte of an answer), `cut_unread` (before the body is read;
 //! `contains`, `conversation` and `effect` don't apply), `cut_midway`, `truncated` (half the JSON, whole as
 //! HTTP), `slow_body` (`over_ms`), `after_hang_up` (`after_ms`: the effect comes so long after the caller left).
 //!
@@ -47,6 +47,7 @@
 
 mod api;
 mod control;
+mod conversation;
 mod delivery;
 mod faults;
 mod ledger;
@@ -222,7 +223,7 @@ impl Faults<'_> {
         self.shared.add_fault(rule);
     }
 
-    /// Calls that hang already stay so.
+    /// Calls that are held go on; those that hang stay so.
     pub fn clear(self) {
         self.shared.clear_faults();
     }

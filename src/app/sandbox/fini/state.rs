@@ -1,22 +1,22 @@
-//! What the simulator remembers: conversations with their events, settings, faults, calls.
+//! What the simulator remembers: conversations, settings, faults, calls.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::control::{Change, Seed};
+use super::conversation::{Attributes, Conversation, Settings};
 use super::faults::{Asked, Endpoint, FaultRule, pick};
 use super::ledger::{Call, Ledger};
 use super::reply::{self, EventSpec, Question, Reply};
 use super::{SimulatedAgent, SimulatorConfig, Workspace};
 
 const REMEMBERED_CALLS: usize = 100_000;
-const ESCALATED: &str = "Escalated to Human Agent";
-const PREVIEW_CHARACTERS: usize = 80;
 
 type Program = Box<dyn FnMut(&Question) -> Vec<EventSpec> + Send>;
 
@@ -26,6 +26,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Of its own, so that a program may look into the ledger.
     program: Mutex<Option<Program>>,
+    /// Changes whenever the faults are cleared.
+    cleared: watch::Sender<u64>,
 }
 
 struct State {
@@ -42,73 +44,6 @@ struct State {
     max_concurrent: u64,
     overlaps: u64,
     asks_within: HashMap<String, usize>,
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Settings {
-    pub answer_delay: Duration,
-    pub list_lag: Duration,
-    pub read_lag: Duration,
-    pub late_answer: Duration,
-    pub attributes: Attributes,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Attributes {
-    Echoed,
-    Swallowed,
-}
-
-pub(super) struct Conversation {
-    pub id: String,
-    pub workspace: usize,
-    pub agent: String,
-    pub created_at: i64,
-    pub channel: Option<String>,
-    vanished: bool,
-    status: Option<&'static str>,
-    attributes: Map<String, Value>,
-    events: Vec<Stored>,
-    /// None: it was there before anyone looked.
-    begun: Option<Instant>,
-}
-
-struct Stored {
-    event: Value,
-    at: i64,
-    since: Option<Instant>,
-}
-
-impl Conversation {
-    /// The time of its latest message.
-    pub fn latest(&self) -> i64 {
-        self.events.iter().map(|stored| stored.at).max().unwrap_or(self.created_at)
-    }
-
-    pub fn listed(&self, settings: Settings) -> bool {
-        !self.vanished && older(self.begun, settings.list_lag)
-    }
-
-    /// PublicConversation.
-    pub fn public(&self, settings: Settings) -> Value {
-        let shown = self.events.iter().filter(|stored| older(stored.since, settings.read_lag));
-        let first = self.events.first().and_then(|stored| stored.event.get("message")).and_then(Value::as_str);
-        let attributes = match settings.attributes {
-            Attributes::Echoed => Value::Object(self.attributes.clone()),
-            Attributes::Swallowed => json!({}),
-        };
-        json!({
-            "id": self.id, "createdAt": self.created_at, "source": "api", "channel": self.channel,
-            "status": self.status, "externalId": null, "url": format!("https://simulated.invalid/inbox/{}", self.id),
-            "subjectPreview": first.map(|text| text.chars().take(PREVIEW_CHARACTERS).collect::<String>()),
-            "hasFeedback": false, "resolved": null, "userAttributes": attributes, "usedArticles": [],
-            "usedSubfolders": [], "events": shown.map(|stored| stored.event.clone()).collect::<Vec<_>>(),
-        })
-    }
-}
-
-fn older(since: Option<Instant>, lag: Duration) -> bool {
-    since.is_none_or(|since| since.elapsed() >= lag)
 }
 
 /// A question that passed the checks of its form.
@@ -149,6 +84,7 @@ impl Shared {
                 asks_within: HashMap::new(),
             }),
             program: Mutex::new(None),
+            cleared: watch::Sender::new(0),
         }
     }
 
@@ -253,7 +189,7 @@ impl Shared {
         let asked = EventSpec::new(&submission.role, "message", Some(&submission.content));
         let event = state.store(&id, &asked, now, Some(Instant::now()))?;
         let conversation = state.conversation_mut(&id)?;
-        let turn = conversation.events.iter().filter(|stored| is_from_user(&stored.event)).count();
+        let turn = conversation.turns();
         let question = Question {
             content: submission.content.clone(),
             agent: conversation.agent.clone(),
@@ -311,6 +247,12 @@ impl Shared {
 
     pub fn clear_faults(&self) {
         self.state().faults.clear();
+        self.cleared.send_modify(|times| *times += 1);
+    }
+
+    /// Ends when the faults are cleared next.
+    pub fn gate(&self) -> watch::Receiver<u64> {
+        self.cleared.subscribe()
     }
 
     pub fn fault(&self, n: u64, call: &Asked<'_>) -> Option<FaultRule> {
@@ -410,42 +352,15 @@ impl State {
     fn begin(&mut self, workspace: usize, agent: &str, at: i64, begun: Option<Instant>) -> String {
         let id = Uuid::new_v4().to_string();
         self.places.insert(id.clone(), self.conversations.len());
-        self.conversations.push(Conversation {
-            id: id.clone(),
-            workspace,
-            agent: agent.to_owned(),
-            created_at: at,
-            channel: None,
-            vanished: false,
-            status: None,
-            attributes: Map::new(),
-            events: Vec::new(),
-            begun,
-        });
+        self.conversations.push(Conversation::new(id.clone(), workspace, agent, at, begun));
         id
     }
 
     /// Gives the PublicEvent that was made of it.
     fn store(&mut self, conversation: &str, event: &EventSpec, at: i64, since: Option<Instant>) -> Option<Value> {
         let conversation = self.conversation_mut(conversation)?;
-        let mut public = json!({
-            "id": Uuid::new_v4().to_string(), "createdAt": at, "role": event.role, "type": event.kind,
-            "message": event.message, "externalId": null, "externalCreatedAt": null, "csatRating": null,
-            "feedback": null, "approved": null, "resolved": null, "attachments": [], "tags": [], "usedArticles": [],
-        });
-        if let Some(fields) = public.as_object_mut() {
-            fields.extend(event.rest.clone());
-        }
-        if event.kind == "silent_escalation" {
-            conversation.status = Some(ESCALATED);
-        }
-        conversation.events.push(Stored { event: public.clone(), at, since });
-        Some(public)
+        Some(conversation.store(event, at, since))
     }
-}
-
-fn is_from_user(event: &Value) -> bool {
-    event.get("role").and_then(Value::as_str) == Some("user")
 }
 
 pub(super) struct RunningAsk<'a> {
