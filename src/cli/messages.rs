@@ -163,7 +163,9 @@ fn print(loaded: &Loaded, found: &[Story]) {
         let channel = loaded.settings.channels.get(&story.channel);
         let why = match channel {
             None => ", its channel is not in the configuration",
-            Some(channel) if !channel.enabled && story.state == MessageState::Received => ", its channel is not enabled",
+            Some(channel) if !channel.enabled && story.state == MessageState::Received => {
+                ", its channel is not enabled"
+            }
             Some(_) => "",
         };
         let (id, at) = (story.id.to_string(), story.received_at.to_string());

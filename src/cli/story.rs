@@ -51,7 +51,9 @@ fn part_text(part: &Value) -> Vec<String> {
     fn text(part: &Value) -> Option<&str> {
         match part {
             Value::String(text) => Some(text),
-            Value::Object(fields) => ["plain", "text", "message", "body"].iter().find_map(|key| text(fields.get(*key)?)),
+            Value::Object(fields) => {
+                ["plain", "text", "message", "body"].iter().find_map(|key| text(fields.get(*key)?))
+            }
             _ => None,
         }
     }
