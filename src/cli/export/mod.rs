@@ -66,7 +66,8 @@ pub struct Arguments {
 
 pub async fn run(arguments: Arguments) -> Outcome {
     let loaded = load(&arguments.config)?;
-    let span = Span::new(arguments.since, arguments.until, loaded.clock.now()).map_err(Failure::Usage)?;
+    let begun = loaded.clock.now();
+    let span = Span::new(arguments.since, arguments.until, begun).map_err(Failure::Usage)?;
     let query = Query {
         agent: arguments.agent.map(BotId::new),
         source: arguments.source,
@@ -78,7 +79,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
     let mut out = Out::open(arguments.out.as_deref(), arguments.format)?;
     let mut seen = Seen::default();
     for workspace in workspaces {
-        let mut walk = Walk::new(workspace.client, &query, &span, loaded.clock.clone());
+        let mut walk = Walk::new(workspace.client, &query, &span, begun);
         while let Some(page) = walk.next(&mut seen, &mut |wait| bar.set_message(wait.to_owned())).await? {
             page.iter().try_for_each(|conversation| out.write(conversation))?;
             // Whoever reads the other end of a pipe sees it grow.

@@ -89,7 +89,7 @@ fn cell(conversation: &Conversation, column: &str) -> String {
         "csatRating" => {
             // 0 is a rating.
             let ratings = conversation.events.iter().filter_map(|event| event.raw.get(column));
-            ratings.filter(|rating| !rating.is_null()).last().map(plain).unwrap_or_default()
+            ratings.filter(|rating| !rating.is_null()).next_back().map(plain).unwrap_or_default()
         }
         _ => conversation.raw.get(column).map(plain).unwrap_or_default(),
     }

@@ -6,7 +6,6 @@
 //! conversation's id, and moves with it: where one leads nowhere, the walk goes on from the time reached.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
@@ -16,7 +15,7 @@ use uuid::Uuid;
 
 use super::super::workspaces::advice;
 use super::span::Span;
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::Timestamp;
 use crate::fini::{Client, Conversation, Page, Query, ReadError};
 
 /// The most that List conversations gives at once.
@@ -55,7 +54,6 @@ pub fn latest(conversation: &Conversation) -> Option<Timestamp> {
 pub struct Walk {
     client: Client,
     query: Query,
-    clock: Arc<dyn Clock>,
     span: Span,
     begun: Timestamp,
     /// Those to come.
@@ -108,13 +106,13 @@ impl Window {
 }
 
 impl Walk {
-    pub fn new(client: Client, query: &Query, span: &Span, clock: Arc<dyn Clock>) -> Self {
+    /// `begun`: when the export began.
+    pub fn new(client: Client, query: &Query, span: &Span, begun: Timestamp) -> Self {
         Self {
             client,
             query: Query { limit: Some(PAGE), ..query.clone() },
-            begun: clock.now(),
-            clock,
             span: *span,
+            begun,
             windows: span.windows().map(|window| Window::new(window.since, Some(window.until))).collect(),
             again: VecDeque::new(),
             at: None,
@@ -240,11 +238,13 @@ impl Walk {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::app::sandbox::fini::{
         Change, Effect, Endpoint, EventSpec, FaultRule, Running, Seed, SimulatedFini, SimulatorConfig, Then,
     };
-    use crate::domain::clock::SystemClock;
+    use crate::domain::clock::{Clock, SystemClock};
     use crate::domain::secret::Secret;
     use crate::http::{Config, Http};
 
@@ -270,7 +270,7 @@ mod tests {
     fn walk(fini: &Running, days: u32) -> Walk {
         let until = SystemClock.now();
         let span = Span { since: until.minus(Duration::from_secs(u64::from(days) * 24 * 3600)), until };
-        Walk::new(client(fini), &Query::default(), &span, Arc::new(SystemClock))
+        Walk::new(client(fini), &Query::default(), &span, until)
     }
 
     /// What the walk finds, with `between` run after each page.
