@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::story::clean;
 use super::workspaces::{advice, workspaces};
-use super::{ConfigPath, Outcome, load};
+use super::{ConfigPath, Outcome, load_quietly};
 
 /// List the workspace's agents with their bot ids
 #[derive(clap::Args)]
@@ -23,7 +23,7 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: Arguments) -> Outcome {
-    let loaded = load(&arguments.config)?;
+    let loaded = load_quietly(&arguments.config)?;
     let workspaces = workspaces(&loaded)?;
     let mut all = Vec::new();
     for workspace in &workspaces {

@@ -37,7 +37,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
         println!("\n[samples]");
         samples.iter().for_each(|line| println!("  {line}"));
     }
-    println!("\nthe configuration is good: {} channels", loaded.settings.channels.len());
+    println!("\nthe configuration is good");
     if !arguments.live {
         return Ok(());
     }
@@ -74,9 +74,13 @@ fn try_samples(loaded: &Loaded) -> Result<Vec<String>, Failure> {
 fn describe(loaded: &Loaded, name: &ChannelName, problem: &Problem, into: &mut String) {
     let settings = &loaded.settings;
     let key = format!("channels.{name}.{}", problem.key);
-    let place = settings.written.get(&key).map(|place| format!(" ({place})")).unwrap_or_default();
-    let _ = writeln!(into, "{}{place}: {key}: {}", settings.source.display(), clean(&problem.problem));
-    let _ = writeln!(into, "    {}", problem.instead);
+    let file = settings.source.display();
+    let place = match settings.written.get(&key).map(|place| (place, place.strip_prefix("line "))) {
+        Some((_, Some(line))) => format!("{file}:{line}"),
+        Some((place, None)) => format!("{file} ({place})"),
+        None => file.to_string(),
+    };
+    let _ = writeln!(into, "{place}: {key}: {}\n    → {}", clean(&problem.problem), problem.instead);
 }
 
 /// What one question to the outside brought.

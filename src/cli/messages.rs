@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use serde_json::json;
 
 use super::story::{clean, lines, state, steps};
-use super::{ConfigPath, Failure, Loaded, Outcome, channel, load};
+use super::{ConfigPath, Failure, Loaded, Outcome, channel, load_quietly};
 use crate::app::gateway::open_store;
 use crate::domain::id::{ChannelName, MessageId};
 use crate::store::sqlite::Mode;
@@ -95,7 +95,7 @@ struct Retry {
 }
 
 pub async fn run(arguments: Arguments) -> Outcome {
-    let loaded = load(&arguments.config)?;
+    let loaded = load_quietly(&arguments.config)?;
     match arguments.command {
         Command::List(arguments) => list(&loaded, arguments).await,
         Command::Show(arguments) => show(&loaded, arguments).await,

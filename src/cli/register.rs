@@ -2,7 +2,7 @@
 
 use anyhow::anyhow;
 
-use super::{ConfigPath, Failure, Outcome, channel, load};
+use super::{ConfigPath, Failure, Outcome, channel, load_quietly};
 use crate::platform::{Registration, SendError};
 
 /// Set a channel's webhook at its platform, or print the steps where the platform has no call for it
@@ -20,11 +20,11 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: Arguments) -> Outcome {
-    let loaded = load(&arguments.config)?;
+    let loaded = load_quietly(&arguments.config)?;
     let (name, _, connector) = channel(&loaded, &arguments.channel)?;
     let Some(public_url) = &loaded.settings.server.public_url else {
         return Err(Failure::Usage(format!(
-            "{}: server.public_url is missing: a platform must be told where it reaches the gateway\n    \
+            "{}: server.public_url is missing: a platform must be told where it reaches the gateway\n    → \
              write public_url = \"https://bridge.example.com\" under [server]",
             loaded.settings.source.display()
         )));

@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow, bail};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::story::{clean, is_over, state, steps};
-use super::{ConfigPath, Failure, Loaded, Outcome, channel, load};
+use super::{ConfigPath, Failure, Loaded, Outcome, channel, load_quietly};
 use crate::app::gateway::open_store;
 use crate::app::settings::Settings;
 use crate::domain::id::{ChannelName, MessageId};
@@ -56,7 +56,7 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: Arguments) -> Outcome {
-    let loaded = load(&arguments.config)?;
+    let loaded = load_quietly(&arguments.config)?;
     let (name, channel, connector) = channel(&loaded, &arguments.channel)?;
     let gateway = match &arguments.url {
         Some(url) => url.trim_end_matches('/').to_owned(),

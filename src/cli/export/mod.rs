@@ -15,7 +15,7 @@ use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::workspaces::{Workspace, advice, workspaces};
-use super::{ConfigPath, Failure, Outcome, load};
+use super::{ConfigPath, Failure, Outcome, load_quietly};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::BotId;
 use crate::fini::Query;
@@ -65,7 +65,7 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: Arguments) -> Outcome {
-    let loaded = load(&arguments.config)?;
+    let loaded = load_quietly(&arguments.config)?;
     let begun = loaded.clock.now();
     let span = Span::new(arguments.since, arguments.until, begun).map_err(Failure::Usage)?;
     let query = Query {

@@ -88,8 +88,8 @@ fn cell(conversation: &Conversation, column: &str) -> String {
         "userMessages" => messages().filter(|event| event.role == EventRole::User).count().to_string(),
         "csatRating" => {
             // 0 is a rating.
-            let ratings = conversation.events.iter().filter_map(|event| event.raw.get(column));
-            ratings.filter(|rating| !rating.is_null()).next_back().map(plain).unwrap_or_default()
+            let mut ratings = conversation.events.iter().filter_map(|event| event.raw.get(column));
+            ratings.rfind(|rating| !rating.is_null()).map(plain).unwrap_or_default()
         }
         _ => conversation.raw.get(column).map(plain).unwrap_or_default(),
     }
