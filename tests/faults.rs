@@ -161,9 +161,9 @@ async fn a_message_stored_after_we_hung_up_is_found_and_not_sent_again() {
     world.until(1, MessageState::Done).await;
     let then = Then::AfterHangUp { after_ms: 1500 };
     world.fini.faults().add(FaultRule::at(Endpoint::Ask, Effect::Answered, then).times(1));
-    ask(&world, 2, "slow boat").await;
+    ask(&world, 2, "late boat").await;
     world.until(2, MessageState::Done).await;
-    assert_once(&world, "slow boat");
+    assert_once(&world, "late boat");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,11 +201,11 @@ async fn while_fini_is_away_messages_wait_and_are_answered_when_it_is_back() {
 async fn a_key_that_may_not_list_costs_conversations_but_no_message() {
     let world = with_fault(FaultRule::status(Endpoint::List, 403)).await;
     for number in 1..=3 {
-        ask(&world, number, &format!("message {number}")).await;
+        ask(&world, number, &format!("question no. {number}")).await;
         world.until(usize::try_from(number).unwrap(), MessageState::Done).await;
     }
     for number in 1..=3 {
-        assert_once(&world, &format!("message {number}"));
+        assert_once(&world, &format!("question no. {number}"));
     }
     assert!(world.admin("/metrics").await.contains("result=\"abandoned\""));
 }

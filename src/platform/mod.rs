@@ -204,12 +204,6 @@ pub trait Platform: Send + Sync + 'static {
 
     async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendError>;
 
-    /// What a caller gets of a part who would rather have the answer in the response (`Prefer: wait`).
-    /// `None`: this platform knows no such callers.
-    fn in_response(&self, _delivery: &Delivery<'_>) -> Option<Value> {
-        None
-    }
-
     fn idempotency(&self) -> Idempotency {
         Idempotency::None
     }
@@ -231,6 +225,16 @@ pub trait Platform: Send + Sync + 'static {
     async fn register(&self, url: &str) -> Result<Registration, SendError>;
 
     fn sample(&self, of: &SampleOf<'_>, now: Timestamp) -> Result<Sample, NoSample>;
+
+    /// Whether a caller may have the answer in the response (`Prefer: wait`).
+    fn answers_in_response(&self) -> bool {
+        false
+    }
+
+    /// A part as it stands in such a response: the same as it would be delivered.
+    fn answer_in_response(&self, _part: &Part, _id: PartId, _address: &Value) -> Option<Value> {
+        None
+    }
 }
 
 /// What a connector may know of the turn that a reply belongs to.

@@ -109,7 +109,7 @@ impl Intake {
             return Ok(answered(&answer));
         }
         let now = self.clock.now();
-        let prefer = wait::preference(&raw);
+        let prefer = wait::preference(&raw).filter(|_| channel.platform.answers_in_response());
         let verified = channel.platform.verify(raw, now).map_err(|refused| {
             tracing::warn!(channel = %channel.name, reason = refused.as_str(), "a webhook is not authentic");
             Refusal::new(StatusCode::UNAUTHORIZED, "unauthenticated")

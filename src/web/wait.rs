@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::intake::Intake;
 use crate::domain::id::{DeliveryKey, MessageId};
 use crate::pipeline::channel::Channel;
-use crate::platform::{Delivery, Part};
+use crate::platform::Part;
 use crate::signature::RawWebhook;
 use crate::store::{AnswerPart, Store};
 
@@ -74,7 +74,7 @@ pub async fn answer(
 
 fn in_response(channel: &Channel, part: &AnswerPart) -> Option<Value> {
     let rendered = Part(part.part.clone());
-    channel.platform.in_response(&Delivery { id: part.id, address: &part.address, part: &rendered })
+    channel.platform.answer_in_response(&rendered, part.id, &part.address)
 }
 
 /// Somebody waits. When this is dropped without an answer, nobody does any more.

@@ -5,6 +5,7 @@ use rusqlite::params;
 use super::deliveries;
 use super::lanes::{self, FIRST_PART};
 use super::tx::{Tx, from_json, parsed, state};
+use crate::domain::clock::Timestamp;
 use crate::domain::id::{LaneId, MessageId};
 use crate::store::{AnswerPart, AnswerState, MessageState, Result, Work};
 
@@ -57,7 +58,7 @@ pub(super) fn claim(tx: &Tx<'_>, message: MessageId) -> Result<Option<Vec<Answer
     if claimed > 0 {
         deliveries::settle(tx, &turn)?;
         if blocked {
-            lanes::wake(tx, lane, Work::Deliveries)?;
+            lanes::wake(tx, lane, Work::Deliveries, tx.now)?;
         }
     }
     Ok(Some(parts(tx, &turn)?))
@@ -75,7 +76,7 @@ pub(super) fn stop_waiting(tx: &Tx<'_>, message: MessageId) -> Result<()> {
         params![hold, turn],
     )?;
     if changed > 0 && blocked {
-        lanes::wake(tx, lane, Work::Deliveries)?;
+        lanes::wake(tx, lane, Work::Deliveries, hold.map_or(tx.now, Timestamp::from_millis))?;
     }
     Ok(())
 }

@@ -92,6 +92,6 @@ pub(super) fn adopt(tx: &Tx<'_>, lane: LaneId, generation: u32, id: &Interaction
     if !tx.run_if_unique(ADOPT, params![id.as_str(), lane.0, generation])? {
         return Ok(Adopted::HeldByAnother);
     }
-    lanes::wake(tx, lane, Work::Turns)?;
+    lanes::wake(tx, lane, Work::Turns, tx.now)?;
     Ok(Adopted::Yes)
 }

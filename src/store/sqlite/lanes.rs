@@ -137,14 +137,14 @@ pub(super) fn schedule(tx: &Tx<'_>, lane: LaneId, work: Work, at: Timestamp) -> 
     Ok(())
 }
 
-/// What the lane was waiting for came: it is due now if it is scheduled at all. A holder may have looked
-/// before this, so its lane remembers.
-pub(super) fn wake(tx: &Tx<'_>, lane: LaneId, work: Work) -> Result<()> {
+/// What the lane was waiting for comes at that time: it is due then at the latest, if it is scheduled at all.
+/// A holder may have looked before this, so its lane remembers.
+pub(super) fn wake(tx: &Tx<'_>, lane: LaneId, work: Work, at: Timestamp) -> Result<()> {
     tx.run(
-        "UPDATE schedule SET woken = owner IS NOT NULL,
+        "UPDATE schedule SET woken = woken OR (owner IS NOT NULL AND ?1 <= ?2),
             due_at = CASE WHEN owner IS NULL THEN min(due_at, ?1) ELSE due_at END
-         WHERE lane = ?2 AND work = ?3",
-        params![tx.now(), lane.0, name(work)],
+         WHERE lane = ?3 AND work = ?4",
+        params![at.as_millis(), tx.now(), lane.0, name(work)],
     )?;
     tx.ring(work);
     Ok(())

@@ -73,7 +73,7 @@ impl Sqlite {
             Mode::Tool => None,
         };
         let readers = Readers::new(Arc::clone(&opener), Arc::clone(&clock));
-        let writer = Writer::start(connection, Arc::clone(&opener), clock, commits).map_err(|e| opener.io(e))?;
+        let writer = Writer::start(Some(connection), Arc::clone(&opener), clock, commits).map_err(|e| opener.io(e))?;
         Ok(Self { writer, readers, _checkpoints: checkpoints, installation_key })
     }
 

@@ -64,7 +64,7 @@ impl<'c> Tx<'c> {
 
     /// Returns how many rows it changed.
     pub(super) fn run(&self, sql: &str, params: impl Params) -> Result<usize> {
-        Ok(self.conn.prepare_cached(sql).map_err(failed)?.execute(params).map_err(failed)?)
+        self.conn.prepare_cached(sql).map_err(failed)?.execute(params).map_err(failed)
     }
 
     pub(super) fn one<T>(

@@ -77,7 +77,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn start(
-        connection: Connection,
+        connection: Option<Connection>,
         opener: Arc<Opener>,
         clock: Arc<dyn Clock>,
         commits: Arc<AtomicU64>,
@@ -87,7 +87,7 @@ impl Writer {
         let (deliveries, deliveries_bell) = watch::channel(0);
         let (ended, ended_bell) = watch::channel(0);
         let ropes = Ropes { turns, deliveries, ended };
-        let desk = Desk { connection: Some(connection), opener, clock, ropes, commits };
+        let desk = Desk { connection, opener, clock, ropes, commits };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || desk.work(jobs))?;
         Ok(Self {
             queue: Some(queue),
@@ -176,7 +176,8 @@ impl Desk {
                     Err(error) if disk_failed(error) => {
                         tracing::error!(%error, "the store's disk failed; nothing is acknowledged until it writes again");
                     }
-                    _ => self.connection = Some(connection),
+                    // A transaction that can't even be rolled back is left to the connection's end.
+                    _ => self.connection = Some(connection).filter(Connection::is_autocommit),
                 }
                 outcome.map_err(failed)
             }
@@ -207,7 +208,6 @@ impl Desk {
 fn transaction(connection: &Connection, clock: &dyn Clock, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<Rings> {
     let result = begin_and_commit(connection, clock, batch);
     if result.is_err() && !connection.is_autocommit() {
-        // If this fails too, the connection is in no state to write: the next BEGIN says so.
         let _ = connection.execute_batch("ROLLBACK");
     }
     result

@@ -133,6 +133,6 @@ CREATE TABLE parts (
     sent_at       INTEGER,
     delivered_at  INTEGER
 );
-CREATE INDEX parts_waiting ON parts (lane, seq, channel) WHERE state IN ('pending', 'sending');
+CREATE INDEX parts_waiting ON parts (lane, seq, channel, state) WHERE state IN ('pending', 'sending');
 CREATE INDEX parts_turn ON parts (turn, seq);
 CREATE INDEX parts_receipt ON parts (channel, receipt) WHERE receipt IS NOT NULL;

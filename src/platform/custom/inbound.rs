@@ -1,0 +1,415 @@
+//! From a verified webhook to messages: the expressions of `inbound`, over `body`, `headers` and `query`.
+//!
+//! One element that can't be read doesn't stop the others. What comes out of `id` and `chat` decides who
+//! gets an answer: only a non-empty string or an integer will do.
+
+use minijinja::Value;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
+
+use super::template::{Expression, Failed, value_of};
+use crate::domain::id::{BotId, ChatKey, DeliveryKey};
+use crate::domain::message::{Addressed, Incoming, Role};
+use crate::domain::problem::Problem;
+use crate::platform::{Answer, Event, Malformed, Parsed};
+use crate::signature::{RawWebhook, Verified, hmac_hex};
+
+const NAMES: &[&str] = &["body", "headers", "query", "item"];
+const BATCH_NAMES: &[&str] = &["body", "headers", "query"];
+
+/// Characters of a challenge that is echoed.
+const MAX_CHALLENGE: usize = 1024;
+/// Characters of an id or a chat.
+const MAX_ID: usize = 1024;
+/// Of `item` as JSON, kept for the templates of the reply.
+const MAX_ITEM: usize = 64 * 1024;
+
+/// `[channels.NAME.inbound]`: Jinja expressions.
+#[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct Config {
+    /// A list of messages in one webhook; each is `item`. Without it, `item` is the body.
+    pub each: Option<String>,
+    /// Whether the element is a message for us.
+    pub when: Option<String>,
+    /// The same whenever the same message is delivered again.
+    pub id: Option<String>,
+    /// The chat it belongs to.
+    pub chat: Option<String>,
+    /// What was written.
+    pub text: Option<String>,
+    /// `user` (the default), `agent` or `otherbot`.
+    pub role: Option<String>,
+    /// What Fini is told about the user. Members that are undefined are left out.
+    pub user_attributes: Option<String>,
+    /// The Fini agent that answers; `none`: the channel's.
+    pub bot_id: Option<String>,
+    /// What a request that only asks for an echo wants to see.
+    pub challenge: Option<String>,
+}
+
+pub struct Inbound {
+    each: Option<Expression>,
+    when: Option<Expression>,
+    id: Expression,
+    chat: Expression,
+    text: Expression,
+    role: Option<Expression>,
+    attributes: Option<Attributes>,
+    bot_id: Option<Expression>,
+    challenge: Option<Expression>,
+    keeps: Keeps,
+}
+
+/// Whether the templates of the reply want to see what the user sent. It is personal: not kept unasked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    Item,
+    Nothing,
+}
+
+pub fn build(config: &Config, keeps: Keeps) -> Result<Inbound, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut optional = |key: &'static str, source: &Option<String>, names: &[&str]| {
+        let compiled = source.as_ref().map(|source| Expression::compile(key, source, names));
+        compiled.and_then(|result| result.map_err(|problem| problems.push(problem)).ok())
+    };
+    let each = optional("inbound.each", &config.each, BATCH_NAMES);
+    let when = optional("inbound.when", &config.when, NAMES);
+    let role = optional("inbound.role", &config.role, NAMES);
+    let bot_id = optional("inbound.bot_id", &config.bot_id, NAMES);
+    let challenge = optional("inbound.challenge", &config.challenge, BATCH_NAMES);
+    let id = optional("inbound.id", &config.id, NAMES);
+    let chat = optional("inbound.chat", &config.chat, NAMES);
+    let text = optional("inbound.text", &config.text, NAMES);
+    for (key, given) in [("id", &config.id), ("chat", &config.chat), ("text", &config.text)] {
+        if given.is_none() {
+            problems.push(Problem::new(
+                format!("inbound.{key}"),
+                "is missing",
+                format!("an expression over the webhook, such as {key} = \"body.{key}\""),
+            ));
+        }
+    }
+    let attributes = config.user_attributes.as_ref().map(|source| Attributes::compile(source));
+    let attributes = attributes.and_then(|result| result.map_err(|problem| problems.push(problem)).ok());
+    match (id, chat, text) {
+        (Some(id), Some(chat), Some(text)) if problems.is_empty() => {
+            Ok(Inbound { each, when, id, chat, text, role, attributes, bot_id, challenge, keeps })
+        }
+        _ => Err(problems),
+    }
+}
+
+impl Inbound {
+    /// The echo that a GET asks for. Nobody is verified yet, so it says nothing but what came.
+    pub fn handshake(&self, raw: &RawWebhook) -> Option<Answer> {
+        if raw.method != reqwest::Method::GET {
+            return None;
+        }
+        self.challenge(&Request::read(raw).ok()?)
+    }
+
+    fn challenge(&self, request: &Request) -> Option<Answer> {
+        let value = self.challenge.as_ref()?.eval(&request.variables(None)).ok()?;
+        let body = match value.as_str() {
+            Some(text) => text.to_owned(),
+            None if value.is_integer() => value.to_string(),
+            None => return None,
+        };
+        let short = !body.is_empty() && body.chars().count() <= MAX_CHALLENGE;
+        (short && !body.chars().any(char::is_control)).then_some(Answer { status: 200, body })
+    }
+
+    pub fn parse(&self, webhook: &Verified) -> Result<Parsed, Malformed> {
+        let request = Request::read(webhook.raw()).map_err(Malformed::new)?;
+        if let Some(answer) = self.challenge(&request) {
+            return Ok(Parsed::Answer(answer));
+        }
+        let Some(each) = &self.each else {
+            return Ok(Parsed::Events(vec![self.element(&request, request.body.clone()).unwrap_or_else(malformed)]));
+        };
+        let list = each.eval(&request.variables(None)).map_err(|failed| Malformed::new(failed.to_string()))?;
+        use minijinja::value::ValueKind;
+        if !matches!(list.kind(), ValueKind::Seq | ValueKind::Iterable) {
+            return Err(Malformed::new(Failed::new(each.key(), named(&list)).to_string()));
+        }
+        let items = list.try_iter().map_err(|_| Malformed::new("inbound.each: not a list"))?;
+        let events = items.enumerate().map(|(index, item)| {
+            self.element(&request, item).unwrap_or_else(|failed| {
+                // Several may be unreadable in one webhook, and each is kept.
+                let hash = hmac_hex(b"malformed element", &[index.to_string().as_bytes(), b".", webhook.body()]);
+                let delivery_key = Some(DeliveryKey::new(format!("malformed-{hash}")));
+                Event::Malformed(Malformed { delivery_key, detail: failed.to_string() })
+            })
+        });
+        Ok(Parsed::Events(events.collect()))
+    }
+
+    fn element(&self, request: &Request, item: Value) -> Result<Event, Failed> {
+        let variables = request.variables(Some(item.clone()));
+        if let Some(when) = &self.when
+            && !when.eval(&variables)?.is_true()
+        {
+            return Ok(Event::Ignored("when"));
+        }
+        let (id, id_json) = identifier(&self.id, &variables)?;
+        let (chat, chat_json) = identifier(&self.chat, &variables)?;
+        let text = self.text.eval(&variables)?;
+        let text = match text.as_str() {
+            // PostgreSQL has no NUL in its texts.
+            Some(text) => text.replace('\0', ""),
+            None if text.is_none() => String::new(),
+            None => return Err(Failed::new(self.text.key(), named(&text))),
+        };
+        let role = match &self.role {
+            Some(role) => role_of(role.key(), &role.eval(&variables)?)?,
+            None => Role::User,
+        };
+        let user_attributes = match &self.attributes {
+            Some(attributes) => attributes.eval(&variables)?,
+            None => Map::new(),
+        };
+        let bot_id = match &self.bot_id {
+            Some(expression) => bot_of(expression.key(), &expression.eval(&variables)?)?,
+            None => None,
+        };
+        let mut address = json!({ "chat": chat_json, "id": id_json });
+        if self.keeps == Keeps::Item
+            && let Some(item) = json_of(&item).filter(|item| item.to_string().len() <= MAX_ITEM)
+            && let Some(address) = address.as_object_mut()
+        {
+            address.insert("item".to_owned(), item);
+        }
+        Ok(Event::Message(Box::new(Incoming {
+            delivery_key: DeliveryKey::new(id),
+            room: chat.clone(),
+            chat: ChatKey::new(chat),
+            account: None,
+            sender: None,
+            shared: false,
+            addressed: Addressed::Direct,
+            role,
+            text,
+            user_attributes,
+            bot_id,
+            address,
+            sent_at: None,
+            unordered: false,
+        })))
+    }
+}
+
+fn malformed(failed: Failed) -> Event {
+    Event::Malformed(Malformed::new(failed.to_string()))
+}
+
+/// A webhook as the expressions see it.
+struct Request {
+    body: Value,
+    headers: Value,
+    query: Value,
+}
+
+impl Request {
+    fn read(raw: &RawWebhook) -> Result<Self, &'static str> {
+        let names: std::collections::BTreeSet<&str> = raw.headers.keys().map(|name| name.as_str()).collect();
+        let headers = names.into_iter().filter_map(|name| {
+            let values: Option<Vec<&str>> = raw.headers.get_all(name).iter().map(|value| value.to_str().ok()).collect();
+            // RFC 9110, 5.3: one header given several times is a list.
+            Some((name.to_owned(), Json::String(values?.join(", "))))
+        });
+        let headers = Json::Object(headers.collect());
+        Ok(Self {
+            body: body_of(raw)?,
+            headers: value_of(&headers),
+            query: value_of(&Json::Object(first_of_each(raw.query.iter().cloned()))),
+        })
+    }
+
+    fn variables(&self, item: Option<Value>) -> Value {
+        let shared = [("body", self.body.clone()), ("headers", self.headers.clone()), ("query", self.query.clone())];
+        Value::from_pairs(shared.into_iter().chain(item.map(|item| ("item", item))))
+    }
+}
+
+/// JSON, or the fields of a form; undefined where there is none (a GET).
+fn body_of(raw: &RawWebhook) -> Result<Value, &'static str> {
+    if raw.body.is_empty() {
+        return Ok(Value::UNDEFINED);
+    }
+    let content_type = raw.header("content-type").unwrap_or_default().to_ascii_lowercase();
+    if content_type.starts_with("application/x-www-form-urlencoded") {
+        let fields = url::form_urlencoded::parse(&raw.body).map(|(key, value)| (key.into_owned(), value.into_owned()));
+        return Ok(value_of(&Json::Object(first_of_each(fields))));
+    }
+    let json: Json = serde_json::from_slice(&raw.body).map_err(|_| "body: neither JSON nor a form")?;
+    Ok(value_of(&json))
+}
+
+/// Of a key that is given several times the first counts.
+fn first_of_each(pairs: impl Iterator<Item = (String, String)>) -> Map<String, Json> {
+    let mut map = Map::new();
+    for (key, value) in pairs {
+        map.entry(key).or_insert(Json::String(value));
+    }
+    map
+}
+
+/// What names a message or a chat, as text and as it came.
+fn identifier(expression: &Expression, variables: &Value) -> Result<(String, Json), Failed> {
+    let value = expression.eval(variables)?;
+    let json = json_of(&value).unwrap_or(Json::Null);
+    match text_of_identifier(&json) {
+        Ok(text) => Ok((text, json)),
+        Err("") => Err(Failed::new(expression.key(), named(&value))),
+        Err(why) => Err(Failed::new(expression.key(), why)),
+    }
+}
+
+/// The text of a non-empty string or an integer; otherwise what is wrong, empty where it is the type.
+pub fn text_of_identifier(json: &Json) -> Result<String, &'static str> {
+    match json {
+        Json::String(text) if text.trim().is_empty() => Err("an empty string"),
+        Json::String(text) if text.chars().count() > MAX_ID => Err("longer than 1024 characters"),
+        Json::String(text) if text.contains('\0') => Err("a string with a NUL in it"),
+        Json::String(text) => Ok(text.clone()),
+        Json::Number(number) if number.is_i64() || number.is_u64() => Ok(number.to_string()),
+        _ => Err(""),
+    }
+}
+
+fn role_of(key: &'static str, value: &Value) -> Result<Role, Failed> {
+    match value.as_str() {
+        Some("user") => Ok(Role::User),
+        Some("agent") => Ok(Role::Agent),
+        Some("otherbot") => Ok(Role::OtherBot),
+        _ => Err(Failed::new(key, "neither user, agent nor otherbot")),
+    }
+}
+
+fn bot_of(key: &'static str, value: &Value) -> Result<Option<BotId>, Failed> {
+    match value.as_str() {
+        Some(id) if !id.trim().is_empty() => Ok(Some(BotId::new(id))),
+        None if value.is_none() => Ok(None),
+        _ => Err(Failed::new(key, "neither a bot id nor none")),
+    }
+}
+
+/// The type of a value, for a person.
+fn named(value: &Value) -> &'static str {
+    use minijinja::value::ValueKind;
+    match value.kind() {
+        ValueKind::Undefined => "undefined",
+        ValueKind::None => "null",
+        ValueKind::Bool => "a boolean",
+        ValueKind::Number if value.is_integer() => "an integer",
+        ValueKind::Number => "a number that is no integer",
+        ValueKind::String => "a string",
+        ValueKind::Seq => "a list",
+        ValueKind::Map => "an object",
+        _ => "not JSON",
+    }
+}
+
+/// As JSON, without what is undefined in it.
+fn json_of(value: &Value) -> Option<Json> {
+    use minijinja::value::ValueKind;
+    match value.kind() {
+        ValueKind::Undefined => None,
+        ValueKind::Map => {
+            let members = value.try_iter().ok()?.filter_map(|key| {
+                let member = json_of(&value.get_item(&key).ok()?)?;
+                Some((key.as_str().map_or_else(|| key.to_string(), str::to_owned), member))
+            });
+            Some(Json::Object(members.collect()))
+        }
+        ValueKind::Seq => Some(Json::Array(value.try_iter().ok()?.filter_map(|value| json_of(&value)).collect())),
+        _ => serde_json::to_value(value).ok(),
+    }
+}
+
+/// `user_attributes`. A member whose value is undefined is left out, and only that member: so where the
+/// expression is a dict, each value is an expression of its own.
+enum Attributes {
+    Members(Vec<(Expression, Expression)>),
+    Whole(Expression),
+}
+
+const ATTRIBUTES: &str = "inbound.user_attributes";
+
+impl Attributes {
+    fn compile(source: &str) -> Result<Self, Problem> {
+        let whole = Expression::compile(ATTRIBUTES, source, NAMES)?;
+        let Some(members) = members_of(source) else { return Ok(Self::Whole(whole)) };
+        let compile = |source| Expression::compile(ATTRIBUTES, source, NAMES);
+        let members = members.into_iter().map(|(key, value)| Ok((compile(key)?, compile(value)?)));
+        Ok(members.collect::<Result<Vec<_>, Problem>>().map_or(Self::Whole(whole), Self::Members))
+    }
+
+    fn eval(&self, variables: &Value) -> Result<Map<String, Json>, Failed> {
+        match self {
+            Self::Members(members) => {
+                let mut map = Map::new();
+                for (key, value) in members {
+                    let value = match value.eval(variables) {
+                        Ok(value) => value,
+                        Err(failed) if failed.is_undefined() => continue,
+                        Err(failed) => return Err(failed),
+                    };
+                    let key = key.eval(variables)?;
+                    let key = key.as_str().ok_or_else(|| Failed::new(ATTRIBUTES, "a name that is no string"))?;
+                    if let Some(value) = json_of(&value) {
+                        map.insert(key.to_owned(), value);
+                    }
+                }
+                Ok(map)
+            }
+            Self::Whole(expression) => match expression.eval(variables) {
+                Ok(value) if value.is_none() => Ok(Map::new()),
+                Ok(value) => match json_of(&value) {
+                    Some(Json::Object(map)) => Ok(map),
+                    _ => Err(Failed::new(ATTRIBUTES, named(&value))),
+                },
+                Err(failed) if failed.is_undefined() => Ok(Map::new()),
+                Err(failed) => Err(failed),
+            },
+        }
+    }
+}
+
+/// The keys and values of a dict literal; `None` where the source is something else.
+fn members_of(source: &str) -> Option<Vec<(&str, &str)>> {
+    let inner = source.trim().strip_prefix('{')?;
+    let mut members = Vec::new();
+    let (mut depth, mut quote, mut escaped) = (0_usize, None, false);
+    let (mut start, mut colon) = (0, None);
+    for (at, c) in inner.char_indices() {
+        match (quote, c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(open), c) if open == c => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '(' | '[' | '{') => depth += 1,
+            (None, '}') if depth == 0 => {
+                if !inner.get(at + 1..)?.is_empty() {
+                    return None;
+                }
+                if let Some(colon) = colon {
+                    members.push((inner.get(start..colon)?, inner.get(colon + 1..at)?));
+                }
+                return Some(members);
+            }
+            (None, ')' | ']' | '}') => depth = depth.checked_sub(1)?,
+            (None, ':') if depth == 0 && colon.is_none() => colon = Some(at),
+            (None, ',') if depth == 0 => {
+                let colon = colon.take()?;
+                members.push((inner.get(start..colon)?, inner.get(colon + 1..at)?));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    None
+}

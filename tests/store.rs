@@ -1,0 +1,81 @@
+//! The promises of `store::Store`, each run on every backend. What is special to one backend (its files, its
+//! connections) is tested beside it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fini_bridge::store::Store;
+
+/// A fresh store, and what a test may do to its surroundings.
+pub struct World {
+    pub store: Arc<dyn Store>,
+    backend: Box<dyn Backend>,
+}
+
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// Time passes, by the store's clock.
+    async fn pass(&self, time: Duration);
+    /// Whoever had the store open is gone without a word; opened anew by another process.
+    async fn restart(&self, store: Arc<dyn Store>) -> Arc<dyn Store>;
+    /// Another process has it open at the same time.
+    async fn beside(&self) -> Arc<dyn Store>;
+}
+
+impl World {
+    pub async fn pass(&self, time: Duration) {
+        self.backend.pass(time).await;
+    }
+
+    pub async fn restart(self) -> Self {
+        let Self { store, backend } = self;
+        let store = backend.restart(store).await;
+        Self { store, backend }
+    }
+
+    pub async fn beside(&self) -> Arc<dyn Store> {
+        self.backend.beside().await
+    }
+}
+
+/// Each promise becomes a test on each backend; a backend is added here, once.
+macro_rules! promises {
+    ($(async fn $name:ident($world:ident: World) $body:block)*) => {
+        $(async fn $name($world: $crate::World) $body)*
+
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::sqlite::world().await).await;
+            })*
+        }
+    };
+}
+
+#[path = "store/actors.rs"]
+mod actors;
+#[path = "store/answers.rs"]
+mod answers;
+#[path = "store/conversations.rs"]
+mod conversations;
+#[path = "store/deliveries.rs"]
+mod deliveries;
+#[path = "store/durability.rs"]
+mod durability;
+#[path = "store/fences.rs"]
+mod fences;
+#[path = "store/intake.rs"]
+mod intake;
+#[path = "store/lanes.rs"]
+mod lanes;
+#[path = "store/looking.rs"]
+mod looking;
+#[path = "store/mending.rs"]
+mod mending;
+#[path = "store/sqlite.rs"]
+mod sqlite;
+#[path = "store/turns.rs"]
+mod turns;

@@ -1,0 +1,119 @@
+//! Answers in the response to a webhook.
+
+use std::time::Duration;
+
+use fini_bridge::domain::id::MessageId;
+use fini_bridge::domain::message::ReplyKind;
+use fini_bridge::store::{AnswerState, MessageState, Store, Work};
+use serde_json::json;
+
+use crate::actors::*;
+
+const WAIT: Duration = Duration::from_secs(30);
+
+async fn say_and_wait(store: &dyn Store, key: &str) -> MessageId {
+    let mut waited = message("alice", key);
+    waited.wait = Some(WAIT);
+    said(accept(store, waited).await)
+}
+
+promises! {
+    async fn a_reply_that_somebody_waits_for_is_not_delivered_before(world: World) {
+        let store = world.store.as_ref();
+        say_and_wait(store, "k").await;
+        turn(store, vec![part(0, "a")]).await;
+        nothing_due(store, Work::Deliveries).await;
+        assert_eq!(store.next_due(Work::Deliveries, &[shop()]).await.unwrap(), Some(WAIT));
+        world.pass(WAIT).await;
+        deliver(store).await;
+    }
+
+    async fn an_answer_in_the_response_is_not_delivered_again(world: World) {
+        let store = world.store.as_ref();
+        let id = say_and_wait(store, "k").await;
+        assert!(matches!(store.answer(id).await.unwrap(), AnswerState::Waiting));
+        assert_eq!(store.claim_answer(id).await.unwrap(), None);
+        turn(store, vec![part(0, "a"), part(0, "b")]).await;
+        let expected = vec![(ReplyKind::Message, json!({ "text": "a" })), (ReplyKind::Message, json!({ "text": "b" }))];
+        assert_eq!(store.claim_answer(id).await.unwrap(), Some(expected.clone()));
+        assert_eq!(state(store, id).await.0, MessageState::Done);
+        world.pass(HOUR).await;
+        for held in lease_all(store, Work::Deliveries).await {
+            assert!(outgoing(store, &held).await.is_empty());
+        }
+        assert!(matches!(store.answer(id).await.unwrap(), AnswerState::Ended(parts) if parts == expected));
+        assert_eq!(store.claim_answer(id).await.unwrap(), Some(expected), "the same id again gets the same answer");
+    }
+
+    async fn what_waits_behind_an_answer_goes_out_once_it_is_claimed(world: World) {
+        let store = world.store.as_ref();
+        let id = say_and_wait(store, "k").await;
+        turn(store, vec![part(0, "a")]).await;
+        say(store, "alice", "two").await;
+        turn(store, vec![part(0, "b")]).await;
+        nothing_due(store, Work::Deliveries).await;
+        store.claim_answer(id).await.unwrap();
+        let held = lease(store, Work::Deliveries).await;
+        assert_eq!(outgoing(store, &held).await[0].part, json!({ "text": "b" }));
+    }
+
+    async fn when_nobody_waits_any_more_replies_are_delivered_at_once(world: World) {
+        let store = world.store.as_ref();
+        let id = say_and_wait(store, "k").await;
+        turn(store, vec![part(0, "a")]).await;
+        nothing_due(store, Work::Deliveries).await;
+        let bells = store.bells();
+        store.stop_waiting(id).await.unwrap();
+        assert!(bells.deliveries.has_changed().unwrap());
+        deliver(store).await;
+        assert_eq!(state(store, id).await.0, MessageState::Done);
+    }
+
+    async fn who_left_before_the_answer_gets_it_like_anybody(world: World) {
+        let store = world.store.as_ref();
+        let id = say_and_wait(store, "k").await;
+        store.stop_waiting(id).await.unwrap();
+        turn(store, vec![part(0, "a")]).await;
+        deliver(store).await;
+    }
+
+    async fn one_who_leaves_does_not_end_the_wait_of_another(world: World) {
+        let store = world.store.as_ref();
+        let first = say_and_wait(store, "a").await;
+        let second = say_and_wait(store, "b").await;
+        turn(store, vec![part(0, "x")]).await;
+        store.stop_waiting(first).await.unwrap();
+        nothing_due(store, Work::Deliveries).await;
+        store.stop_waiting(second).await.unwrap();
+        lease(store, Work::Deliveries).await;
+    }
+
+    async fn leaving_does_not_shorten_a_backoff(world: World) {
+        let store = world.store.as_ref();
+        say(store, "alice", "one").await;
+        turn(store, vec![part(0, "a")]).await;
+        let held = lease(store, Work::Deliveries).await;
+        store.release(&held, fini_bridge::store::Next::After(HOUR)).await.unwrap();
+        let id = say_and_wait(store, "k").await;
+        turn(store, vec![part(0, "b")]).await;
+        store.stop_waiting(id).await.unwrap();
+        nothing_due(store, Work::Deliveries).await;
+    }
+
+    async fn an_answer_that_was_delivered_can_still_be_asked_for(world: World) {
+        let store = world.store.as_ref();
+        let id = say(store, "alice", "one").await;
+        turn(store, vec![part(0, "a")]).await;
+        deliver(store).await;
+        let expected = vec![(ReplyKind::Message, json!({ "text": "a" }))];
+        assert!(matches!(store.answer(id).await.unwrap(), AnswerState::Ended(parts) if parts == expected));
+        assert_eq!(store.claim_answer(id).await.unwrap(), Some(expected));
+    }
+
+    async fn there_is_no_answer_to_a_message_that_never_came(world: World) {
+        let unknown = MessageId::generate();
+        assert!(matches!(world.store.answer(unknown).await.unwrap(), AnswerState::NoSuchMessage));
+        assert_eq!(world.store.claim_answer(unknown).await.unwrap(), None);
+        world.store.stop_waiting(unknown).await.unwrap();
+    }
+}

@@ -1,0 +1,187 @@
+//! Who may work in a lane, and when it is looked at next.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use fini_bridge::domain::id::{ChannelName, Owner};
+use fini_bridge::store::{Next, StoreError, Want, Work};
+
+use crate::actors::*;
+
+promises! {
+    async fn a_lane_has_one_holder_at_a_time(world: World) {
+        let store = world.store.as_ref();
+        say(store, "alice", "hello").await;
+        lease(store, Work::Turns).await;
+        nothing_due(store, Work::Turns).await;
+    }
+
+    async fn two_kinds_of_work_in_a_lane_have_holders_of_their_own(world: World) {
+        let store = world.store.as_ref();
+        say(store, "alice", "hello").await;
+        turn(store, vec![part(0, "hi")]).await;
+        say(store, "alice", "more").await;
+        lease(store, Work::Turns).await;
+        lease(store, Work::Deliveries).await;
+    }
+
+    async fn many_who_lease_at_once_never_share_a_lane(world: World) {
+        for chat in 0..50 {
+            say(world.store.as_ref(), &format!("chat-{chat}"), "hello").await;
+        }
+        let tasks: Vec<_> = (0..10)
+            .map(|number| {
+                let store = world.store.clone();
+                tokio::spawn(async move {
+                    let want = Want { channels: vec![shop()], limit: 10 };
+                    store.lease(Work::Turns, &Owner::new(format!("replica-{number}")), &[want], TTL).await.unwrap()
+                })
+            })
+            .collect();
+        let mut lanes = Vec::new();
+        for task in tasks {
+            lanes.extend(task.await.unwrap().into_iter().map(|lease| lease.lane));
+        }
+        assert_eq!(lanes.len(), 50);
+        assert_eq!(lanes.into_iter().collect::<HashSet<_>>().len(), 50);
+    }
+
+    async fn those_due_longest_come_first_and_never_more_than_the_limit(world: World) {
+        let store = world.store.as_ref();
+        let mut first = Vec::new();
+        for chat in 0..5 {
+            say(store, &format!("chat-{chat}"), "hello").await;
+            first.push(format!("ref-of-chat-{chat}"));
+            world.pass(Duration::from_secs(1)).await;
+        }
+        let want = Want { channels: vec![shop()], limit: 3 };
+        let leases = store.lease(Work::Turns, &owner(), &[want], TTL).await.unwrap();
+        let refs: Vec<_> = leases.iter().map(|lease| lease.chat_ref.as_str()).collect();
+        assert_eq!(refs, &first[..3]);
+    }
+
+    async fn each_want_has_its_own_limit_and_channels(world: World) {
+        let store = world.store.as_ref();
+        for (channel, chat) in [("a", "1"), ("a", "2"), ("b", "1"), ("b", "2"), ("c", "1")] {
+            let mut m = message(chat, &format!("{channel}{chat}"));
+            m.channel = ChannelName::new(channel);
+            accept(store, m).await;
+        }
+        let wants = [
+            Want { channels: vec![ChannelName::new("a")], limit: 1 },
+            Want { channels: vec![ChannelName::new("b")], limit: 5 },
+        ];
+        let leases = store.lease(Work::Turns, &owner(), &wants, TTL).await.unwrap();
+        let mut channels: Vec<_> = leases.iter().map(|lease| lease.channel.as_str()).collect();
+        channels.sort_unstable();
+        assert_eq!(channels, ["a", "b", "b"]);
+    }
+
+    async fn a_lane_whose_holder_died_is_leased_again_when_its_lease_has_run_out(world: World) {
+        let store = world.store.as_ref();
+        say(store, "alice", "hello").await;
+        let dead = lease(store, Work::Turns).await;
+        assert_eq!(store.next_due(Work::Turns, &[shop()]).await.unwrap(), Some(TTL));
+        world.pass(TTL).await;
+        let heir = lease(store, Work::Turns).await;
+        assert_eq!(heir.lane, dead.lane);
+        assert!(heir.fence > dead.fence);
+        assert_eq!(store.renew(&owner(), &[dead, heir], TTL).await.unwrap(), [false, true]);
+    }
+
+    async fn a_lease_that_is_renewed_stays(world: World) {
+        let store = world.store.as_ref();
+        say(store, "alice", "hello").await;
+        let held = lease(store, Work::Turns).await;
+        for _ in 0..5 {
+            world.pass(TTL / 2).await;
+            assert_eq!(store.renew(&owner(), std::slice::from_ref(&held), TTL).await.unwrap(), [true]);
+            nothing_due(store, Work::Turns).await;
+        }
+    }
+
+    async fn a_lease_is_renewed_for_its_owner_only_and_not_after_its_release(world: World) {
+        let store = world.store.as_ref();
+        say(store, "alice", "hello").await;
+        let held = lease(store, Work::Turns).await;
+        let other = store.renew(&Owner::new("other"), std::slice::from_ref(&held), TTL).await.unwrap();
+        assert_eq!(other, [false]);
+        store.release(&held, AT_ONCE).await.unwrap();
+        assert_eq!(store.renew(&owner(), &[held], TTL).await.unwrap(), [false]);
+    }
+
+    async fn a_message_that_comes_while_the_lane_is_held_is_not_stranded(world: World) {
+        let store = world.store.as_ref();
+        say(store, "alice", "one").await;
+        let held = lease(store, Work::Turns).await;
+        let ended = ask(store, &held).await;
+        say(store, "alice", "two").await;
+        store.end(&held, &answered(ended, vec![])).await.unwrap();
+        store.release(&held, AT_ONCE).await.unwrap();
+        let next = lease(store, Work::Turns).await;
+        assert_eq!(look(store, &next).await.waiting[0].text, "two");
+    }
+
+    async fn a_lane_with_nothing_to_do_rests_until_something_comes(world: World) {
+        let store = world.store.as_ref();
+        say(store, "alice", "one").await;
+        turn(store, vec![]).await;
+        world.pass(HOUR).await;
+        nothing_due(store, Work::Turns).await;
+        assert_eq!(store.next_due(Work::Turns, &[shop()]).await.unwrap(), None);
+        say(store, "alice", "two").await;
+        lease(store, Work::Turns).await;
+    }
+
+    async fn what_waits_after_a_release_gets_its_merge_window_and_no_more(world: World) {
+        let store = world.store.as_ref();
+        say(store, "alice", "one").await;
+        let held = lease(store, Work::Turns).await;
+        world.pass(Duration::from_secs(3)).await;
+        store.release(&held, Next::WhenNeeded { merge_window: Duration::from_secs(10) }).await.unwrap();
+        assert_eq!(store.next_due(Work::Turns, &[shop()]).await.unwrap(), Some(Duration::from_secs(7)));
+    }
+
+    async fn a_backoff_is_not_shortened_by_a_new_message(world: World) {
+        let store = world.store.as_ref();
+        say(store, "alice", "one").await;
+        let held = lease(store, Work::Turns).await;
+        store.release(&held, Next::After(Duration::from_secs(60))).await.unwrap();
+        say(store, "alice", "two").await;
+        world.pass(Duration::from_secs(59)).await;
+        nothing_due(store, Work::Turns).await;
+        world.pass(Duration::from_secs(1)).await;
+        lease(store, Work::Turns).await;
+    }
+
+    async fn a_busy_lane_goes_behind_those_that_wait_longer(world: World) {
+        let store = world.store.as_ref();
+        for _ in 0..3 {
+            say(store, "busy", "hello").await;
+        }
+        let busy = lease(store, Work::Turns).await;
+        say(store, "quiet", "hello").await;
+        world.pass(Duration::from_secs(1)).await;
+        store.release(&busy, AT_ONCE).await.unwrap();
+        let want = Want { channels: vec![shop()], limit: 1 };
+        let next = store.lease(Work::Turns, &owner(), &[want], TTL).await.unwrap();
+        assert_eq!(next[0].chat_ref.as_str(), "ref-of-quiet");
+    }
+
+    async fn a_lease_is_released_once(world: World) {
+        let store = world.store.as_ref();
+        say(store, "alice", "one").await;
+        let held = lease(store, Work::Turns).await;
+        store.release(&held, AT_ONCE).await.unwrap();
+        assert!(matches!(store.release(&held, AT_ONCE).await, Err(StoreError::Fenced)));
+    }
+
+    async fn a_release_rings(world: World) {
+        let store = world.store.as_ref();
+        say(store, "alice", "one").await;
+        let held = lease(store, Work::Turns).await;
+        let bells = store.bells();
+        store.release(&held, Next::After(HOUR)).await.unwrap();
+        assert!(bells.turns.has_changed().unwrap());
+    }
+}

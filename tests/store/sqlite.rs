@@ -1,0 +1,138 @@
+//! SQLite as a backend of the suite, and what holds for its file.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fini_bridge::domain::clock::{ManualClock, Timestamp};
+use fini_bridge::store::Store;
+use fini_bridge::store::sqlite::{Mode, OpenError, Sqlite};
+use tempfile::TempDir;
+
+use crate::actors::{message, say};
+use crate::{Backend, World};
+
+struct File {
+    folder: TempDir,
+    clock: Arc<ManualClock>,
+}
+
+impl File {
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("data").join("bridge.db")
+    }
+
+    async fn open(&self, mode: Mode) -> Result<Arc<Sqlite>, OpenError> {
+        Sqlite::open(&self.path(), mode, self.clock.clone()).await
+    }
+}
+
+#[async_trait]
+impl Backend for File {
+    async fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
+    async fn restart(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        drop(store);
+        self.open(Mode::Serve).await.unwrap()
+    }
+
+    async fn beside(&self) -> Arc<dyn Store> {
+        self.open(Mode::Tool).await.unwrap()
+    }
+}
+
+fn file() -> File {
+    let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_790_000_000)));
+    File { folder: tempfile::tempdir().unwrap(), clock }
+}
+
+pub async fn world() -> World {
+    let file = file();
+    World { store: file.open(Mode::Serve).await.unwrap(), backend: Box::new(file) }
+}
+
+#[tokio::test]
+async fn a_second_gateway_on_the_same_file_is_refused_in_a_clear_sentence() {
+    let file = file();
+    let _first = file.open(Mode::Serve).await.unwrap();
+    let Err(error) = file.open(Mode::Serve).await else { panic!("opened twice") };
+    assert!(matches!(error, OpenError::Locked(_)));
+    assert!(error.to_string().starts_with("another gateway is running on "), "{error}");
+}
+
+#[tokio::test]
+async fn the_file_is_free_again_when_its_gateway_is_gone() {
+    let file = file();
+    drop(file.open(Mode::Serve).await.unwrap());
+    file.open(Mode::Serve).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_command_makes_no_store_where_there_is_none() {
+    let file = file();
+    let Err(error) = file.open(Mode::Tool).await else { panic!("made one") };
+    assert!(matches!(error, OpenError::Missing(_)));
+    assert!(!file.path().exists());
+}
+
+#[tokio::test]
+async fn the_file_and_its_folder_are_for_their_owner_alone() {
+    let file = file();
+    let store = file.open(Mode::Serve).await.unwrap();
+    say(store.as_ref(), "alice", "hello").await;
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(file.path().parent().unwrap()), 0o700);
+    for entry in file.path().parent().unwrap().read_dir().unwrap() {
+        let entry = entry.unwrap().path();
+        assert_eq!(mode(&entry), 0o600, "{}", entry.display());
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_a_newer_version_is_left_alone() {
+    let file = file();
+    drop(file.open(Mode::Serve).await.unwrap());
+    let connection = rusqlite::Connection::open(file.path()).unwrap();
+    connection
+        .execute_batch("INSERT INTO refinery_schema_history SELECT 999, 'x', applied_on, checksum FROM refinery_schema_history LIMIT 1")
+        .unwrap();
+    drop(connection);
+    assert!(matches!(file.open(Mode::Serve).await, Err(OpenError::Version { .. })));
+    assert!(matches!(file.open(Mode::Tool).await, Err(OpenError::Version { .. })));
+}
+
+/// What the files hold at the moment of the acknowledgement is what a power cut leaves.
+#[tokio::test]
+async fn what_is_acknowledged_is_in_the_files_at_that_moment() {
+    let file = file();
+    let store = file.open(Mode::Serve).await.unwrap();
+    for number in 0..20 {
+        let id = say(store.as_ref(), "alice", &format!("message {number}")).await;
+        let copy = File { folder: tempfile::tempdir().unwrap(), clock: file.clock.clone() };
+        std::fs::create_dir(copy.path().parent().unwrap()).unwrap();
+        for ending in ["", "-wal"] {
+            let with = |path: PathBuf| PathBuf::from(format!("{}{ending}", path.display()));
+            std::fs::copy(with(file.path()), with(copy.path())).unwrap();
+        }
+        let after = copy.open(Mode::Serve).await.unwrap();
+        assert!(after.story(id).await.unwrap().is_some(), "message {number}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_is_written_back_beside_the_writer() {
+    let file = file();
+    let store = file.open(Mode::Serve).await.unwrap();
+    let mut big = message("alice", "big");
+    big.text = "x".repeat(200_000);
+    store.accept(vec![fini_bridge::store::NewItem::Message(Box::new(big))]).await.unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while file.path().metadata().unwrap().len() < 200_000 {
+        assert!(std::time::Instant::now() < deadline, "no checkpoint");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
