@@ -1,5 +1,14 @@
 //! Webhook in, Fini asked, reply out: each platform, and what must hold whatever comes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods
+)]
+
 mod support;
 
 use std::collections::HashSet;
@@ -418,7 +427,10 @@ async fn a_long_answer_arrives_whole_on_each_platform_within_its_limits() {
     world.deliver("bridge", senders::bridge_message("c", "1", "long")).await;
     world.deliver("shop", senders::shop_message(&json!("c"), "1", "long")).await;
     world.until(5, MessageState::Done).await;
-    let words: Vec<&str> = answer.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 3).collect();
+    // The language of a code block is markup, which not every chat can show.
+    let lines = answer.lines().filter(|line| !line.trim_start().starts_with("```"));
+    let words = lines.flat_map(|line| line.split(|c: char| !c.is_alphanumeric()));
+    let words: Vec<&str> = words.filter(|word| word.len() > 3).collect();
     assert!(words.len() > 500);
     for chat in ["\"D1\"", "sendMessage", "1650", "/callback", "/shop/"] {
         let parts = world.outside.texts(chat);

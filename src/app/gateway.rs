@@ -31,6 +31,8 @@ const STORE_EVERY: Duration = Duration::from_millis(200);
 /// How often a platform that could not be asked who we are is asked again.
 const PREPARE_EVERY: Duration = Duration::from_secs(30);
 
+type Channels = BTreeMap<ChannelName, Arc<Channel>>;
+
 pub type Connectors = BTreeMap<ChannelName, Arc<dyn Platform>>;
 
 pub struct Gateway {
@@ -207,7 +209,7 @@ fn compose(
     mut connectors: Connectors,
     http: &Http,
     clock: &Arc<dyn Clock>,
-) -> anyhow::Result<(Vec<FiniKey>, BTreeMap<ChannelName, Arc<Channel>>)> {
+) -> anyhow::Result<(Vec<FiniKey>, Channels)> {
     let mut secrets: Vec<&Secret> = Vec::new();
     let mut channels = BTreeMap::new();
     for (name, channel) in &settings.channels {

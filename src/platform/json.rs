@@ -1,4 +1,4 @@
-//! Reads a platform's JSON: what is missing is told apart from what has the wrong type, and an error names
+//! A platform's JSON, field by field: what is missing is told apart from what has the wrong type, and an error names
 //! the field, never its value. Fields are named by JSON pointers, `/event/channel`.
 
 use serde_json::Value;
@@ -63,6 +63,13 @@ pub(super) fn optional_list<'a>(value: &'a Value, pointer: &str) -> Result<&'a [
 
 pub(super) fn list<'a>(value: &'a Value, pointer: &str) -> Result<&'a [Value], Malformed> {
     find(value, pointer).and_then(Value::as_array).map(Vec::as_slice).ok_or_else(|| wrong(pointer, "an array"))
+}
+
+/// Adds a field to an object that is being written.
+pub(super) fn set(object: &mut Value, key: &str, value: Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(key.to_owned(), value);
+    }
 }
 
 /// What is not text, as one readable line: `[image: receipt.jpg]`, `[image]`.

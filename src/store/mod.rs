@@ -470,7 +470,7 @@ pub enum AnswerState {
 }
 
 /// A part of an answer, for a response instead of a delivery.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AnswerPart {
     pub id: PartId,
     pub address: Value,

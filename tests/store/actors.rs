@@ -125,6 +125,7 @@ pub fn part(reply: u32, text: &str) -> NewPart {
 pub fn answered(turn: TurnId, parts: Vec<NewPart>) -> TurnEnd {
     TurnEnd {
         turn,
+        members: vec![],
         outcome: TurnOutcome::Answered,
         address: json!({ "to": "here" }),
         parts,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fini_bridge::domain::id::{MessageId, PartId, TurnId};
-use fini_bridge::store::{Lease, MessageState, Next, Result, Store, StoreError, TurnState, Work};
+use fini_bridge::store::{Doubt, Lease, MessageState, Next, Result, Store, StoreError, TurnState, Work};
 use serde_json::json;
 
 use crate::actors::*;
@@ -19,9 +19,8 @@ async fn every_write_of_a_turn_is_fenced(store: &dyn Store, stale: &Lease, turn:
     again.turn = turn;
     fenced("asking again", store.asking(stale, &again).await);
     fenced("reopen", store.reopen(stale, turn, Duration::ZERO, "x").await);
-    fenced("unknown", store.unknown(stale, turn, true, false, Duration::ZERO, "x").await);
+    fenced("unknown", store.unknown(stale, turn, Doubt::Begins { answered: false }, Duration::ZERO, "x").await);
     fenced("end", store.end(stale, &answered(turn, vec![part(0, "from the grave")])).await);
-    fenced("drop_waiting", store.drop_waiting(stale, &[message], "x").await);
     fenced("release", store.release(stale, AT_ONCE).await);
     fenced("release after", store.release(stale, Next::After(HOUR)).await);
 }

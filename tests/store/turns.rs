@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use fini_bridge::domain::id::DeliveryKey;
+use fini_bridge::domain::id::{DeliveryKey, TurnId};
 use fini_bridge::domain::message::Role;
-use fini_bridge::store::{AnswerState, MessageState, StoreError, TurnState, Work};
+use fini_bridge::store::{
+    AnswerState, Doubt, MessageState, Next, Retried, StoreError, TurnEnd, TurnOutcome, TurnState, Work,
+};
 
 use crate::actors::*;
 
@@ -138,7 +140,7 @@ promises! {
         let asked = ask(store, &held).await;
         let asked_at = look(store, &held).await.now;
         world.pass(Duration::from_secs(10)).await;
-        store.unknown(&held, asked, true, true, Duration::from_secs(1), "fini_500").await.unwrap();
+        store.unknown(&held, asked, Doubt::Begins { answered: true }, Duration::from_secs(1), "fini_500").await.unwrap();
         for looks in 0..3 {
             nothing_due(store, Work::Turns).await;
             world.pass(Duration::from_secs(1)).await;
@@ -146,7 +148,7 @@ promises! {
             let since = asked_at.plus(Duration::from_secs(10));
             let expected = TurnState::Unknown { asked_at, since, answered: true, looks };
             assert_eq!(look(store, &held).await.turn.unwrap().state, expected);
-            store.unknown(&held, asked, false, true, Duration::from_secs(1), "fini_500").await.unwrap();
+            store.unknown(&held, asked, Doubt::Looked, Duration::from_secs(1), "fini_500").await.unwrap();
         }
     }
 
@@ -221,9 +223,39 @@ promises! {
         let blank = say(store, "alice", " ").await;
         let real = say(store, "alice", "hello").await;
         let held = lease(store, Work::Turns).await;
-        store.drop_waiting(&held, &[blank], "blank").await.unwrap();
+        let outcome = TurnOutcome::Dropped { reason: "blank".to_owned() };
+        let end = TurnEnd { members: vec![blank], ..ended_as(TurnId::generate(), outcome) };
+        store.end(&held, &end).await.unwrap();
         assert_eq!(state(store, blank).await, (MessageState::Dropped, Some("blank".to_owned())));
         assert_eq!(look(store, &held).await.waiting[0].id, real);
         assert!(matches!(store.answer(blank).await.unwrap(), AnswerState::Ended(parts) if parts.is_empty()));
+        assert_eq!(look(store, &held).await.recent_turns, 0, "Fini was not asked");
+    }
+
+    async fn a_turn_that_fails_before_it_began_has_its_replies_and_can_be_retried(world: World) {
+        let store = world.store.as_ref();
+        let old = say(store, "alice", "too late").await;
+        let held = lease(store, Work::Turns).await;
+        let end = TurnEnd { members: vec![old], parts: vec![part(0, "sorry")], ..ended_as(TurnId::generate(), failed_as("gave_up")) };
+        store.end(&held, &end).await.unwrap();
+        assert_eq!(state(store, old).await, (MessageState::Failed, Some("gave_up".to_owned())));
+        store.release(&held, Next::WhenNeeded { merge_window: Duration::ZERO }).await.unwrap();
+        deliver(store).await;
+        assert_eq!(store.retry(old).await.unwrap(), Retried::Turn);
+        assert_eq!(look(store, &lease(store, Work::Turns).await).await.waiting[0].id, old);
+    }
+
+    async fn a_look_that_did_not_happen_changes_nothing_but_the_time_of_the_next(world: World) {
+        let store = world.store.as_ref();
+        say(store, "alice", "hello").await;
+        let held = lease(store, Work::Turns).await;
+        let turn = ask(store, &held).await;
+        store.unknown(&held, turn, Doubt::Begins { answered: false }, Duration::ZERO, "lost").await.unwrap();
+        let held = lease(store, Work::Turns).await;
+        let before = look(store, &held).await.turn.unwrap().state;
+        world.pass(Duration::from_secs(3)).await;
+        store.unknown(&held, turn, Doubt::NotLooked, Duration::ZERO, "Fini is away").await.unwrap();
+        let held = lease(store, Work::Turns).await;
+        assert_eq!(look(store, &held).await.turn.unwrap().state, before);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::problems::{list, nearest};
+use super::problems::{Finding, list, nearest};
 use super::reader::Reader;
 use super::schema::{Schemas, Shape};
 use super::table;
@@ -52,10 +52,10 @@ impl Channel {
 /// The keys that every channel has.
 #[derive(Deserialize, schemars::JsonSchema)]
 pub(super) struct Shared {
-    /// The platform's word, such as "slack"
+    /// slack, telegram, whatsapp or custom
     #[allow(dead_code)] // read before: it decides which keys there are
     platform: String,
-    /// The Fini agent that answers here; `fini-bridge agents` lists them
+    /// the Fini agent that answers here; `fini-bridge agents` lists them
     bot_id: BotId,
     /// Other agents for single rooms or accounts; the first entry that fits wins.
     #[serde(default)]
@@ -118,7 +118,9 @@ pub(super) fn read(
         if !is_name(name) {
             let instead = "use 1 to 64 lower-case letters, digits, - and _, beginning with a letter or a digit: \
                            the name is part of the webhook's address";
-            reader.problem(&node.place, &path, "can't be a channel's name", instead);
+            let problem = Problem::new(path.to_string(), "can't be a channel's name", instead);
+            // Its keys are judged all the same.
+            reader.problems.push(Finding::new(node.place.clone(), problem));
         }
         if let Some(channel) = channel(reader, tree, node, schemas, &path) {
             read.insert(ChannelName::new(name.as_str()), channel);
@@ -193,8 +195,8 @@ fn channel(reader: &mut Reader<'_>, tree: &Node, node: &mut Node, schemas: &Sche
 
 /// The recorded webhook of a custom channel, for its connector to try its expressions on.
 fn attach_sample(config: &mut platform::Config, text: String) {
-    if let platform::Config::Custom(_config) = config {
-        let _ = text;
+    if let platform::Config::Custom(config) = config {
+        config.sample_text = Some(text);
     }
 }
 

@@ -32,10 +32,15 @@ pub(super) fn override_keys(tree: &mut Node, schemas: &Schemas, environment: &En
         .collect();
     // A table comes before its keys, and a channel's platform first: it decides what its keys are.
     overrides.sort_by_key(|(_, segments, _)| (segments.len(), segments.last() != Some(&"PLATFORM")));
-    overrides
-        .iter()
-        .filter_map(|(name, segments, value)| override_key(tree, schemas, name, segments, value).err())
-        .collect()
+    let mut problems = Vec::new();
+    for (name, segments, value) in overrides {
+        let before = tree.clone();
+        if let Err(problem) = override_key(tree, schemas, name, &segments, value) {
+            problems.push(problem);
+            *tree = before;
+        }
+    }
+    problems
 }
 
 fn override_key(
@@ -102,7 +107,9 @@ fn member<'s>(shape: Shape<'s>, key: &str) -> Option<Shape<'s>> {
 /// The key that a segment names: one that stands in the file, a known one, or a new one where keys are free.
 fn find_key(at: &Node, shape: Shape<'_>, segment: &str) -> Option<String> {
     let wanted = normal(segment);
-    let written = at.table().into_iter().flatten().map(|(key, _)| key.as_str());
+    // Where keys are fixed, an unknown one in the file is told by itself.
+    let written =
+        at.table().filter(|_| shape.free_values().is_some()).into_iter().flatten().map(|(key, _)| key.as_str());
     let known = shape.properties();
     let mut all = known.iter().map(|(key, _)| *key).chain(written);
     match all.find(|key| normal(key) == wanted) {
@@ -231,4 +238,54 @@ pub(super) fn expand(key: &str, written: &str, environment: &Environment) -> Res
     }
     text.push_str(rest);
     Ok((text, any))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::settings::tree::parse;
+
+    fn overridden(text: &str, variables: &[(&str, &str)]) -> (Node, Vec<Finding>) {
+        let mut tree = parse(FilePath::new("a.toml"), text).unwrap();
+        let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let problems = override_keys(&mut tree, &Schemas::new(), &environment);
+        (tree, problems)
+    }
+
+    #[test]
+    fn a_channel_is_found_by_its_name_with_underscores() {
+        let text = "[channels.support-slack]\nplatform = 'slack'\nbot_id = 'a'\n";
+        let variables = [
+            ("FINI_BRIDGE__CHANNELS__SUPPORT_SLACK__BOT_ID", "b"),
+            ("FINI_BRIDGE__CHANNELS__SUPPORT_SLACK__BOTS", "[{ chat = 'C1', bot_id = 'c' }]"),
+            ("FINI_BRIDGE__CHANNELS__SUPPORT_SLACK__REPLIES__MAX_AGE", "1h"),
+            ("FINI_BRIDGE__CHANNELS__NEW__BOT_ID", "d"),
+            ("FINI_BRIDGE__CHANNELS__NEW__PLATFORM", "telegram"),
+        ];
+        let (tree, problems) = overridden(text, &variables);
+        assert_eq!(problems, []);
+        let text = |path: &str| tree.around(&Path::parse(path)).text().map(str::to_owned);
+        assert_eq!(text("channels.support-slack.bot_id").as_deref(), Some("b"));
+        assert_eq!(text("channels.support-slack.platform").as_deref(), Some("slack"));
+        assert_eq!(text("channels.support-slack.bots[0].chat").as_deref(), Some("C1"));
+        assert_eq!(text("channels.support-slack.replies.max_age").as_deref(), Some("1h"));
+        assert_eq!(text("channels.new.platform").as_deref(), Some("telegram"));
+    }
+
+    #[test]
+    fn a_refused_variable_changes_nothing() {
+        let (tree, problems) = overridden("", &[("FINI_BRIDGE__SERVER__LISTN", "x"), ("FINI_BRIDGE__", "x")]);
+        assert_eq!(problems.len(), 2);
+        assert_eq!(tree.json(), serde_json::json!({}));
+    }
+
+    #[test]
+    fn placeholders_are_filled_in_or_refused() {
+        let environment: Environment = [("A".to_owned(), "1".to_owned()), ("EMPTY".to_owned(), String::new())].into();
+        assert_eq!(expand("k", "x${A}${A}y", &environment).unwrap(), ("x11y".to_owned(), true));
+        assert_eq!(expand("k", "$A {b}", &environment).unwrap(), ("$A {b}".to_owned(), false));
+        for bad in ["${B}", "${EMPTY}", "${A", "${}", "${A B}"] {
+            assert!(expand("k", bad, &environment).is_err(), "{bad}");
+        }
+    }
 }

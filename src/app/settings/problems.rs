@@ -58,7 +58,7 @@ impl fmt::Display for Finding {
             write!(f, "{}: ", self.key)?;
         }
         f.write_str(&self.problem)?;
-        if self.instead.is_empty() { Ok(()) } else { write!(f, "\n    {}", self.instead) }
+        if self.instead.is_empty() { Ok(()) } else { write!(f, "\n    → {}", self.instead) }
     }
 }
 
@@ -92,7 +92,11 @@ pub(super) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str
     let written = plain(written);
     known
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&written, &plain(candidate)), candidate))
+        .map(|candidate| {
+            let other = plain(candidate);
+            let begun = written.len() >= 3 && (other.starts_with(&written) || written.starts_with(&other));
+            (if begun { 1 } else { strsim::damerau_levenshtein(&written, &other) }, candidate)
+        })
         .filter(|(distance, candidate)| {
             *distance <= (candidate.chars().count().max(written.chars().count()) / 3).max(1)
         })
@@ -100,7 +104,7 @@ pub(super) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str
         .map(|(_, candidate)| candidate)
 }
 
-/// `known`, quoted where it is a value.
+/// One after the other, with commas.
 pub(super) fn list<'k>(known: impl IntoIterator<Item = &'k str>) -> String {
     known.into_iter().collect::<Vec<_>>().join(", ")
 }
@@ -114,6 +118,7 @@ mod tests {
         assert_eq!(nearest("listn", ["listen", "token"]), Some("listen"));
         assert_eq!(nearest("public-url", ["listen", "public_url"]), Some("public_url"));
         assert_eq!(nearest("telegramm", ["slack", "telegram"]), Some("telegram"));
+        assert_eq!(nearest("bot", ["chat", "bot_id"]), Some("bot_id"));
         assert_eq!(nearest("colour", ["listen", "public_url"]), None);
     }
 
@@ -126,7 +131,7 @@ mod tests {
         let shown = Problems::in_order(vec![at(10, "b"), at(9, "a")]).to_string();
         assert_eq!(
             shown,
-            "a.toml:9:1: a: is wrong\n    write 1\na.toml:10:1: b: is wrong\n    write 1\n2 problems in the configuration"
+            "a.toml:9:1: a: is wrong\n    → write 1\na.toml:10:1: b: is wrong\n    → write 1\n2 problems in the configuration"
         );
     }
 }

@@ -37,7 +37,7 @@ impl<'e> Reader<'e> {
         self.problems.push(Finding::new(place.clone(), Problem::new(path.to_string(), problem, instead)));
     }
 
-    /// Adds what somebody found in `tree`'s values, unless the value is not what was written.
+    /// Adds what somebody found in `tree`'s values, unless the value is not what was written: that has been told.
     pub fn found(&mut self, tree: &Node, below: &Path, problem: Problem) {
         if let Some(finding) = self.placed(tree, below, problem) {
             self.problems.push(finding);
@@ -52,7 +52,9 @@ impl<'e> Reader<'e> {
 
     fn placed(&self, tree: &Node, below: &Path, mut problem: Problem) -> Option<Finding> {
         let path = below.join(&Path::parse(&problem.key));
-        if self.broken.iter().any(|broken| path.starts_with(broken)) {
+        // A table with something wrong in it is wrong for that reason first.
+        let told = |broken: &Path| path.starts_with(broken) || (!path.0.is_empty() && broken.starts_with(&path));
+        if self.broken.iter().any(told) {
             return None;
         }
         problem.key = path.to_string();
@@ -337,3 +339,6 @@ fn told(error: &str, node: &Node, shape: Option<Shape<'_>>) -> (String, String) 
     };
     (problem, instead)
 }
+
+#[cfg(test)]
+mod tests;

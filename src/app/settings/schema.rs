@@ -307,7 +307,7 @@ impl<'s> Shape<'s> {
             "string" if !examples.is_empty() => {
                 format!(
                     "a text such as {}",
-                    examples.iter().map(|one| format!("\"{one}\"")).collect::<Vec<_>>().join(", ")
+                    examples.iter().map(|one| format!("\"{one}\"")).collect::<Vec<_>>().join(" or ")
                 )
             }
             "string" if shape.format() == Some(crate::domain::secret::SECRET_FORMAT) => {

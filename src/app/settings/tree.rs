@@ -229,14 +229,13 @@ fn node(value: &DeValue<'_>, place: Place, at: &dyn Fn(usize) -> Place) -> Node 
 pub(super) fn parse(path: &FilePath, text: &str) -> Result<Node, Finding> {
     let lines = Lines { path: path.into(), text };
     let place = Place::File { path: path.into(), line: 0, column: 0 };
-    match DeTable::parse(text) {
-        Ok(table) => Ok(lines.node(&DeValue::Table(table.into_inner()), place)),
-        Err(error) => {
-            let place = error.span().map_or(place, |span| lines.place(span.start));
-            let problem = Problem::new("", format!("this is not TOML: {}", error.message()), "mend this line first");
-            Err(Finding::new(place, problem))
-        }
-    }
+    let (table, errors) = DeTable::parse_recoverable(text);
+    // The first one: what follows is often only its consequence.
+    let first = errors.into_iter().min_by_key(|error| error.span().map_or(usize::MAX, |span| span.start));
+    let Some(error) = first else { return Ok(lines.node(&DeValue::Table(table.into_inner()), place)) };
+    let place = error.span().map_or(place, |span| lines.place(span.start));
+    let problem = Problem::new("", format!("this is not TOML: {}", error.message()), "mend this line first");
+    Err(Finding::new(place, problem))
 }
 
 /// One value in TOML, as a variable of the environment holds it.

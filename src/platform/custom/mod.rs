@@ -2,6 +2,7 @@
 //! Jinja expressions and writes the reply with Jinja templates; it knows no platform by name.
 
 mod address;
+mod attributes;
 mod inbound;
 mod protocol;
 mod reply;
@@ -211,5 +212,7 @@ impl Platform for Custom {
     }
 }
 
+#[cfg(test)]
+mod documented;
 #[cfg(test)]
 mod tests;

@@ -1,17 +1,18 @@
 //! A custom channel's `sample`: tried when the configuration is checked, signed and sent by `send`.
 
 use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use serde_json::json;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Value, json};
 
 use super::template::{Template, value_of};
+use super::verify::Scheme;
 use super::{Config, Custom};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::PartId;
 use crate::domain::message::{Incoming, Reply, ReplyKind};
 use crate::domain::problem::Problem;
 use crate::platform::{Delivery, Event, NoSample, Parsed, Platform, Sample, SampleOf};
-use crate::signature::{NoVerification, RawWebhook, Verifier};
+use crate::signature::{NoVerification, RawWebhook, Signed, TokenPlace, Verifier};
 
 const NAMES: &[&str] = &["text", "id", "chat"];
 
@@ -20,7 +21,7 @@ fn fill(sample: &str, text: &str, id: &str, chat: &str) -> Result<RawWebhook, Pr
     let body = Template::json_strings("sample", sample, NAMES)?
         .render(&value_of(&json!({ "text": text, "id": id, "chat": chat })))
         .map_err(|failed| Problem::new("sample", failed.why, "{{ text }}, {{ id }} and {{ chat }} inside strings"))?;
-    let is_json = serde_json::from_str::<serde_json::Value>(&body).is_ok();
+    let is_json = serde_json::from_str::<Value>(&body).is_ok();
     if !is_json && body.trim_start().starts_with(['{', '[']) {
         return Err(Problem::new("sample", "is not JSON once it is filled in", "{{ text }} inside a string"));
     }
@@ -68,6 +69,75 @@ pub fn make(custom: &Custom, of: &SampleOf<'_>, now: Timestamp) -> Result<Sample
         }
     }
     Err(NoSample(format!("the sample leads to no message: {why}")))
+}
+
+impl Scheme {
+    /// Signs a sample as its platform would. `raw` is the request as far as it is known.
+    fn sign(&self, raw: &mut RawWebhook, id: &str, now: Timestamp) -> Result<(), NoSample> {
+        let refused = |why: &str| NoSample(why.to_owned());
+        match self {
+            Self::None => {}
+            Self::Hmac(scheme) => {
+                if let Some(timestamp) = &scheme.timestamp {
+                    put(raw, &timestamp.name, &now.as_secs().to_string())?;
+                }
+                for piece in &scheme.signed {
+                    if let Signed::Header(name) = piece
+                        && raw.header(name).is_none()
+                    {
+                        put(raw, name, id)?;
+                    }
+                }
+                let signature = scheme.sign(raw).ok_or_else(|| refused("the sample can't be signed"))?;
+                put(raw, &scheme.header, &signature)?;
+            }
+            Self::Token(scheme) => {
+                let Some(secret) = scheme.secrets.first() else {
+                    return Err(refused("there is no secret to sign with"));
+                };
+                match &scheme.place {
+                    TokenPlace::Header(name) => put(raw, name, &format!("{}{}", scheme.prefix, secret.expose()))?,
+                    TokenPlace::Query(_) => {
+                        return Err(refused(
+                            "the token's place is the query, and a sample's address is the channel's own",
+                        ));
+                    }
+                    TokenPlace::Field(path) => {
+                        let mut body: Value = serde_json::from_slice(&raw.body)
+                            .map_err(|_| refused("the token's place is a field, and the sample is not JSON"))?;
+                        let token = Value::String(format!("{}{}", scheme.prefix, secret.expose()));
+                        *field(&mut body, path).ok_or_else(|| refused("the sample has no place for the token"))? =
+                            token;
+                        raw.body = body.to_string().into();
+                    }
+                }
+            }
+            Self::StandardWebhooks(scheme) => {
+                let headers = scheme.sign(id, now, &raw.body).ok_or_else(|| refused("the sample can't be signed"))?;
+                for (name, value) in headers {
+                    put(raw, name, &value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn put(raw: &mut RawWebhook, name: &str, value: &str) -> Result<(), NoSample> {
+    let bad = || NoSample(format!("the sample's header `{name}` can't be made"));
+    let name_ = HeaderName::try_from(name).map_err(|_| bad())?;
+    raw.headers.insert(name_, HeaderValue::try_from(value).map_err(|_| bad())?);
+    Ok(())
+}
+
+/// The place at a path of keys; its last key may be new.
+fn field<'v>(body: &'v mut Value, path: &[String]) -> Option<&'v mut Value> {
+    let (last, parents) = path.split_last()?;
+    let mut at = body;
+    for key in parents {
+        at = at.get_mut(key)?;
+    }
+    Some(at.as_object_mut()?.entry(last.clone()).or_insert(Value::Null))
 }
 
 /// Runs a channel's expressions and templates on its sample: one line for each thing found in it, or

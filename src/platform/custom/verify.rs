@@ -1,5 +1,5 @@
 //! How a custom channel tells a genuine webhook: `verify` in the configuration, turned into one of the
-//! signature room's schemes. Signs samples the same way.
+//! signature room's schemes.
 
 use std::time::Duration;
 
@@ -14,7 +14,6 @@ use crate::domain::clock::Timestamp;
 use crate::domain::problem::Problem;
 use crate::domain::secret::{Secret, Secrets};
 use crate::domain::span::Span;
-use crate::platform::NoSample;
 use crate::signature::{
     Algorithm, Encoding, Hmac, NoVerification, RawWebhook, Refused, Signed, StandardWebhooks, TimestampHeader, Token,
     TokenPlace, Verified, Verifier,
@@ -86,73 +85,6 @@ impl Scheme {
             Self::None => NoVerification.verify(raw, now),
         }
     }
-
-    /// Signs a sample as its platform would. `raw` is the request as far as it is known.
-    pub fn sign(&self, raw: &mut RawWebhook, id: &str, now: Timestamp) -> Result<(), NoSample> {
-        let refused = |why: &str| NoSample(why.to_owned());
-        match self {
-            Self::None => {}
-            Self::Hmac(scheme) => {
-                if let Some(timestamp) = &scheme.timestamp {
-                    put(raw, &timestamp.name, &now.as_secs().to_string())?;
-                }
-                for piece in &scheme.signed {
-                    if let Signed::Header(name) = piece
-                        && raw.header(name).is_none()
-                    {
-                        put(raw, name, id)?;
-                    }
-                }
-                let signature = scheme.sign(raw).ok_or_else(|| refused("the sample can't be signed"))?;
-                put(raw, &scheme.header, &signature)?;
-            }
-            Self::Token(scheme) => {
-                let Some(secret) = scheme.secrets.first() else {
-                    return Err(refused("there is no secret to sign with"));
-                };
-                match &scheme.place {
-                    TokenPlace::Header(name) => put(raw, name, &format!("{}{}", scheme.prefix, secret.expose()))?,
-                    TokenPlace::Query(_) => {
-                        return Err(refused(
-                            "the token's place is the query, and a sample's address is the channel's own",
-                        ));
-                    }
-                    TokenPlace::Field(path) => {
-                        let mut body: Value = serde_json::from_slice(&raw.body)
-                            .map_err(|_| refused("the token's place is a field, and the sample is not JSON"))?;
-                        let token = Value::String(format!("{}{}", scheme.prefix, secret.expose()));
-                        *field(&mut body, path).ok_or_else(|| refused("the sample has no place for the token"))? =
-                            token;
-                        raw.body = body.to_string().into();
-                    }
-                }
-            }
-            Self::StandardWebhooks(scheme) => {
-                let headers = scheme.sign(id, now, &raw.body).ok_or_else(|| refused("the sample can't be signed"))?;
-                for (name, value) in headers {
-                    put(raw, name, &value)?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn put(raw: &mut RawWebhook, name: &str, value: &str) -> Result<(), NoSample> {
-    let bad = || NoSample(format!("the sample's header `{name}` can't be made"));
-    let name_ = HeaderName::try_from(name).map_err(|_| bad())?;
-    raw.headers.insert(name_, reqwest::header::HeaderValue::try_from(value).map_err(|_| bad())?);
-    Ok(())
-}
-
-/// The place at a path of keys; its last key may be new.
-fn field<'v>(body: &'v mut Value, path: &[String]) -> Option<&'v mut Value> {
-    let (last, parents) = path.split_last()?;
-    let mut at = body;
-    for key in parents {
-        at = at.get_mut(key)?;
-    }
-    Some(at.as_object_mut()?.entry(last.clone()).or_insert(Value::Null))
 }
 
 /// What deserves a word although it works.
@@ -161,7 +93,7 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
     if config.scheme.as_deref() == Some("none") {
         all.push(Problem::new(
             "verify.scheme",
-            "NOBODY IS VERIFIED: whoever knows the address can write as any user and read nothing less than your agent's answers to them",
+            "NOBODY IS VERIFIED: whoever knows the webhook's address can write as anybody",
             "any other scheme; \"token\" where the sender can't sign",
         ));
     }

@@ -256,7 +256,7 @@ impl Platform for Slack {
             "unfurl_media": false,
         });
         if let Some(root) = read::optional_text(delivery.address, "/thread_ts").map_err(unusable)? {
-            body["thread_ts"] = json!(root);
+            read::set(&mut body, "thread_ts", json!(root));
         }
         let answer = self.judge(&self.call("chat.postMessage", &body).await?)?;
         Ok(Receipt(read::optional_text(&answer, "/ts").ok().flatten().map(str::to_owned)))
@@ -296,8 +296,8 @@ impl Platform for Slack {
             "channel": channel, "event_ts": ts,
         });
         if wire::looks_direct(channel) {
-            event["type"] = json!("message");
-            event["channel_type"] = json!("im");
+            read::set(&mut event, "type", json!("message"));
+            read::set(&mut event, "channel_type", json!("im"));
         }
         let body = json!({
             "type": "event_callback", "team_id": team, "api_app_id": "A00SAMPLE", "event": event,

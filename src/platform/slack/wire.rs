@@ -78,7 +78,8 @@ pub fn concerns(body: &Value, team: &str, ours: &str) -> bool {
 
 /// Whether `user` is the bot that the event is delivered for.
 pub fn is_installed(body: &Value, user: &str) -> bool {
-    authorizations(body).any(|a| a["is_bot"] == true && a["user_id"] == user)
+    authorizations(body)
+        .any(|a| a.get("is_bot").is_some_and(|it| it == true) && a.get("user_id").is_some_and(|id| id == user))
 }
 
 fn authorizations(body: &Value) -> impl Iterator<Item = &Value> {
@@ -214,5 +215,52 @@ pub fn refusal(word: &str, after: Option<Duration>) -> SendError {
         | "accesslimited"
         | "ekm_access_denied" => SendError::Credential { reason },
         _ => SendError::Permanent { reason },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(text: &str) -> (String, bool) {
+        let said = decode(text, |user| user == "U0BOT");
+        (said.text, said.names_us)
+    }
+
+    #[test]
+    fn tokens_are_resolved_before_escapes_are_undone() {
+        for (raw, plain) in [
+            ("a &lt;@U0BOT&gt; b", "a <@U0BOT> b"),
+            ("&amp;lt; stays &lt;", "&lt; stays <"),
+            ("<@U1|zoe> and <@U1>", "@zoe and @U1"),
+            ("<#C1|general> <#C1> <#C1|>", "#general #C1 #C1"),
+            ("<!here> <!channel|channel> <!everyone>", "@here @channel @everyone"),
+            ("<!subteam^S1|@ops> <!subteam^S1>", "@ops @S1"),
+            ("due <!date^1392734382^{date_short}|Feb 18>", "due Feb 18"),
+            ("<https://a.example/?x=1&amp;y=2|the doc>", "the doc (https://a.example/?x=1&y=2)"),
+            ("<https://a.example> <http://a.example|a.example>", "https://a.example a.example"),
+            ("<mailto:a@b.example|a@b.example> <tel:+15550100|+15550100>", "a@b.example +15550100"),
+            ("an open < end, <", "an open < end, <"),
+            ("<> <|> <@> <!>", "  @ @"),
+        ] {
+            assert_eq!(decoded(raw).0, plain, "{raw}");
+        }
+    }
+
+    #[test]
+    fn only_a_mention_at_the_start_is_dropped_but_each_counts() {
+        assert_eq!(decoded("<@U0BOT> hi"), ("hi".to_owned(), true));
+        assert_eq!(decoded(" <@U0BOT|bot>: hi"), ("hi".to_owned(), true));
+        assert_eq!(decoded("<@U0BOT>"), (String::new(), true));
+        assert_eq!(decoded("hi <@U0BOT>"), ("hi @U0BOT".to_owned(), true));
+        assert_eq!(decoded("<@U0OTHER> hi"), ("@U0OTHER hi".to_owned(), false));
+        assert_eq!(decoded("&lt;@U0BOT&gt; hi"), ("<@U0BOT> hi".to_owned(), false));
+    }
+
+    #[test]
+    fn a_moment_is_exact_to_the_millisecond() {
+        assert_eq!(moment("1766458026.240809"), Some(Timestamp::from_millis(1_766_458_026_240)));
+        assert_eq!(moment("1766458026.5"), Some(Timestamp::from_millis(1_766_458_026_500)));
+        assert_eq!(moment("1766458026.2408091"), None);
     }
 }

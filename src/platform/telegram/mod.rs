@@ -116,7 +116,9 @@ impl Telegram {
     fn judge(&self, response: &Response) -> Result<Value, Refusal> {
         let answer: Option<Value> = response.json();
         match answer {
-            Some(mut answer) if answer["ok"] == true => Ok(answer["result"].take()),
+            Some(mut answer) if answer.get("ok").is_some_and(|ok| ok == true) => {
+                Ok(answer.get_mut("result").map(Value::take).unwrap_or_default())
+            }
             answer if !response.status.is_success() => {
                 let answer = answer.unwrap_or_default();
                 let by_status = SendError::from_status(response, self.around.clock.now());
@@ -175,10 +177,10 @@ impl Telegram {
         };
         let mut address = json!({ "chat_id": chat });
         if let Some(topic) = topic {
-            address["message_thread_id"] = json!(topic);
+            read::set(&mut address, "message_thread_id", json!(topic));
         }
         if shared {
-            address["reply_to"] = json!(id);
+            read::set(&mut address, "reply_to", json!(id));
         }
         let addressed = match () {
             () if !shared => Addressed::Direct,
@@ -243,13 +245,13 @@ impl Telegram {
 
     async fn post(&self, address: &Value, text: &str, dialect: Dialect) -> Result<Receipt, Refusal> {
         let mut body = wire::target(address).ok_or(SendError::Permanent { reason: "no_address".to_owned() })?;
-        body["text"] = json!(text);
-        body["link_preview_options"] = json!({ "is_disabled": true });
+        read::set(&mut body, "text", json!(text));
+        read::set(&mut body, "link_preview_options", json!({ "is_disabled": true }));
         if dialect == Dialect::Telegram {
-            body["parse_mode"] = json!("HTML");
+            read::set(&mut body, "parse_mode", json!("HTML"));
         }
         if let Some(id) = address.get("reply_to").and_then(Value::as_i64) {
-            body["reply_parameters"] = json!({ "message_id": id, "allow_sending_without_reply": true });
+            read::set(&mut body, "reply_parameters", json!({ "message_id": id, "allow_sending_without_reply": true }));
         }
         let sent = self.judge(&self.call("sendMessage", &body).await?)?;
         Ok(Receipt(sent.get("message_id").and_then(Value::as_i64).map(|id| id.to_string())))
@@ -336,7 +338,7 @@ impl Platform for Telegram {
 
     async fn typing(&self, address: &Value) {
         if let Some(mut body) = wire::target(address) {
-            body["action"] = json!("typing");
+            read::set(&mut body, "action", json!("typing"));
             let _ = self.call("sendChatAction", &body).await;
         }
     }
@@ -382,7 +384,11 @@ impl Platform for Telegram {
             "text": of.text,
         });
         if group {
-            message["reply_to_message"] = json!({ "message_id": 1, "from": { "id": self.bot_id, "is_bot": true } });
+            read::set(
+                &mut message,
+                "reply_to_message",
+                json!({ "message_id": 1, "from": { "id": self.bot_id, "is_bot": true } }),
+            );
         }
         let mut raw = sample::unsigned(of.url, &json!({ "update_id": id, "message": message }));
         let secret = self.token.secrets.first().map(Secret::expose).unwrap_or_default();

@@ -117,7 +117,7 @@ fn media(message: &Value) -> Option<String> {
 pub fn target(address: &Value) -> Option<Value> {
     let mut body = json!({ "chat_id": address.get("chat_id")?.as_i64()? });
     if let Some(topic) = address.get("message_thread_id").and_then(Value::as_i64) {
-        body["message_thread_id"] = json!(topic);
+        read::set(&mut body, "message_thread_id", json!(topic));
     }
     Some(body)
 }

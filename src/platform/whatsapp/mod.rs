@@ -189,7 +189,7 @@ impl WhatsApp {
             (None, Some(phone)) => (format!("{number}:{sender}"), json!({ "to": phone })),
             (None, None) => (format!("{number}:{sender}"), json!({ "recipient": sender })),
         };
-        address["message_id"] = json!(id);
+        read::set(&mut address, "message_id", json!(id));
         let addressed = match group {
             None => Addressed::Direct,
             Some(_) if wire::same_number(read::optional_text(message, "/context/from")?, own_number) => {
@@ -273,10 +273,10 @@ impl Platform for WhatsApp {
     async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendError> {
         let mut body =
             wire::target(delivery.address).ok_or_else(|| SendError::Permanent { reason: "no_address".to_owned() })?;
-        body["type"] = json!("text");
-        body["text"] = json!({ "body": delivery.part.0, "preview_url": false });
+        read::set(&mut body, "type", json!("text"));
+        read::set(&mut body, "text", json!({ "body": delivery.part.0, "preview_url": false }));
         // Comes back in every report about this message. It does not keep it from being sent twice.
-        body["biz_opaque_callback_data"] = json!(delivery.id.to_string());
+        read::set(&mut body, "biz_opaque_callback_data", json!(delivery.id.to_string()));
         let answer = self.post_message(&body).await?;
         Ok(Receipt(answer.pointer("/messages/0/id").and_then(Value::as_str).map(str::to_owned)))
     }

@@ -92,12 +92,12 @@ pub fn target(address: &Value) -> Option<Value> {
     let word = |key: &str| address.get(key).and_then(Value::as_str);
     let mut body = json!({ "messaging_product": "whatsapp", "recipient_type": "individual" });
     if let Some(group) = word("group") {
-        body["recipient_type"] = json!("group");
-        body["to"] = json!(group);
+        read::set(&mut body, "recipient_type", json!("group"));
+        read::set(&mut body, "to", json!(group));
     } else if let Some(phone) = word("to") {
-        body["to"] = json!(phone);
+        read::set(&mut body, "to", json!(phone));
     } else {
-        body["recipient"] = json!(word("recipient")?);
+        read::set(&mut body, "recipient", json!(word("recipient")?));
     }
     Some(body)
 }
