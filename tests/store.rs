@@ -69,6 +69,7 @@ mod answers;
 #[path = "store/conversations.rs"]
 mod conversations;
 #[path = "support/database.rs"]
+#[allow(dead_code)] // each test binary uses its own part
 mod database;
 #[path = "store/deliveries.rs"]
 mod deliveries;
