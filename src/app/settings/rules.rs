@@ -147,9 +147,8 @@ impl Found {
     fn store(&mut self, settings: &Settings) {
         let url = settings.store.url.expose();
         let example = "write \"sqlite:data/fini-bridge.db\"";
-        if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            self.problem("store.url", "PostgreSQL is not built yet", example);
-            return;
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return; // read where it is opened
         }
         match url.strip_prefix("sqlite:") {
             None => self.problem("store.url", "names no store that there is", example),
