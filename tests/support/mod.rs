@@ -10,6 +10,7 @@ pub mod relay;
 pub mod senders;
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -199,12 +200,12 @@ impl Process {
         Self::start_with(config, level, &[]).await
     }
 
-    /// With keys of the configuration overridden: processes that share one differ by their addresses.
-    pub async fn start_with(config: &Path, level: &str, environment: &[(&str, &str)]) -> Self {
+    /// With further variables in its environment.
+    pub async fn start_with(config: &Path, level: &str, environment: &[(&str, String)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_fini-bridge"))
             .args(["serve", "--log", level, "--log-json", "--config"])
             .arg(config)
-            .envs(environment.iter().copied())
+            .envs(environment.iter().map(|(name, value)| (*name, value.as_str())))
             .current_dir(config.parent().unwrap())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -230,23 +231,35 @@ impl Process {
         assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
     }
 
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
     pub async fn exited(mut self, within: Duration) -> ExitStatus {
         eventually("the process ends", within, async || self.child.try_wait().unwrap()).await
     }
 
+    /// What it logged so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     fn announced(&mut self) -> Option<(String, String)> {
         let log = self.log.lock().unwrap().clone();
         if let Some(status) = self.child.try_wait().unwrap() {
-            panic!("the gateway ended with {status}:\n{log}");
+            // At a failpoint, already: whoever set it looks whether it has ended.
+            assert_eq!(status.signal(), Some(SIGABRT), "the gateway ended with {status}:\n{log}");
+            return Some(Default::default());
         }
         let line = log.lines().find(|line| line.contains("\"message\":\"serving\""))?;
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
@@ -263,6 +276,9 @@ impl Drop for Process {
         }
     }
 }
+
+/// How a process dies at a failpoint.
+const SIGABRT: i32 = 6;
 
 pub fn simulator() -> SimulatorConfig {
     let agent = |id: &str, name: &str| SimulatedAgent { id: id.to_owned(), name: name.to_owned() };
