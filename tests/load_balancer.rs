@@ -1,6 +1,7 @@
 //! Behind a load balancer: real nginx and real HAProxy, configured by the samples of `config/deploy`, in front of
 //! real gateways. What their senders see, and what arrives.
 
+#[allow(dead_code)]
 #[path = "support/database.rs"]
 mod database;
 mod support;
