@@ -50,8 +50,8 @@ behind_both! {
     a_signature_over_the_address_holds_by_the_headers_of_a_trusted_proxy
     a_signature_over_the_address_holds_by_public_url
     what_a_sender_claims_of_its_address_counts_for_nothing
-    a_rolling_restart_shows_no_sender_anything_but_200_and_stores_nothing_twice
-    a_killed_replica_shows_no_sender_anything_but_200_and_stores_nothing_twice
+    a_rolling_restart_shows_no_sender_an_error_and_stores_nothing_twice
+    a_killed_replica_shows_no_sender_an_error_and_stores_nothing_twice
 }
 
 const MAX_BODY: usize = 4 * 1024 * 1024;
@@ -133,7 +133,7 @@ async fn a_frozen_replica_costs_a_webhook_seconds_and_no_more(kind: Kind) {
         answer.status()
     }));
     assert_eq!(both.await, [200, 200]);
-    assert_eq!(frozen.accidents(), 1);
+    assert!(frozen.accidents() >= 1);
     assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
 }
 
@@ -283,7 +283,7 @@ async fn what_a_sender_claims_of_its_address_counts_for_nothing(kind: Kind) {
     assert_eq!(claim(balancer.request_to(ODD_PATH, signed)).send().await.unwrap().status(), 200);
 }
 
-/// Sends on, whatever comes back.
+/// Sends on, whatever comes back; what got a 503 it sends again, as platforms do.
 struct Sender {
     stop: CancellationToken,
     task: JoinHandle<Vec<Sent>>,
@@ -292,8 +292,8 @@ struct Sender {
 #[derive(Debug)]
 struct Sent {
     text: String,
-    /// 0: the connection broke.
-    status: u16,
+    /// In order; 0: the connection broke.
+    statuses: Vec<u16>,
 }
 
 impl Sender {
@@ -317,8 +317,18 @@ impl Sender {
                     request = request.header(name, value);
                 }
                 under_way.spawn(async move {
-                    let status = request.send().await.map_or(0, |answer| answer.status().as_u16());
-                    Sent { text, status }
+                    let mut statuses = Vec::new();
+                    loop {
+                        let answer = request.try_clone().unwrap().send().await;
+                        statuses.push(answer.as_ref().map_or(0, |answer| answer.status().as_u16()));
+                        match answer {
+                            Ok(answer) if answer.status() == 503 && statuses.len() < 10 => {
+                                assert!(answer.headers().contains_key("retry-after"));
+                                tokio::time::sleep(Duration::from_secs(1)).await;
+                            }
+                            _ => return Sent { text, statuses },
+                        }
+                    }
                 });
             }
             under_way.join_all().await
@@ -344,10 +354,18 @@ async fn takes_part(fleet: &Fleet, replica: usize) {
         .await;
 }
 
-/// Every sender saw 200, and each message is in Fini: once, where the replicas share their store.
+/// No sender saw an error, but a 503 that a gateway gave on purpose; and each message is in Fini: once, where the
+/// replicas share their store.
 async fn verdict(fleet: &Fleet, stores: &Stores, sent: Vec<Sent>) {
-    let refused: Vec<&Sent> = sent.iter().filter(|sent| sent.status != 200).collect();
+    let is_taken = |sent: &&Sent| {
+        sent.statuses.split_last().is_some_and(|(last, rest)| *last == 200 && rest.iter().all(|it| *it == 503))
+    };
+    let refused: Vec<&Sent> = sent.iter().filter(|sent| !is_taken(sent)).collect();
     assert!(refused.is_empty(), "{} of {} were not taken: {refused:?}", refused.len(), sent.len());
+    let put_off = sent.iter().map(|sent| sent.statuses.len() - 1).sum::<usize>();
+    let turned_away = fleet.turned_away();
+    eprintln!("{} sent; 503: {put_off} to senders, {turned_away} from gateways", sent.len());
+    assert!(put_off <= turned_away, "{put_off} times 503, {turned_away} of them from a gateway");
     let texts: HashSet<&str> = sent.iter().map(|sent| sent.text.as_str()).collect();
     eventually("every message is in Fini", Duration::from_secs(60), async || {
         let ledger = fleet.world.fini.ledger();
@@ -373,7 +391,7 @@ async fn shared() -> Stores {
     Stores::Shared(server.url(&server.database().await))
 }
 
-async fn a_rolling_restart_shows_no_sender_anything_but_200_and_stores_nothing_twice(kind: Kind) {
+async fn a_rolling_restart_shows_no_sender_an_error_and_stores_nothing_twice(kind: Kind) {
     rolling_restart(kind, shared().await).await;
 }
 
@@ -404,15 +422,15 @@ async fn rolling_restart(kind: Kind, stores: Stores) {
     verdict(&fleet, &stores, sent).await;
 }
 
-async fn a_killed_replica_shows_no_sender_anything_but_200_and_stores_nothing_twice(kind: Kind) {
+async fn a_killed_replica_shows_no_sender_an_error_and_stores_nothing_twice(kind: Kind) {
     kills(kind, shared().await).await;
 }
 
 async fn kills(kind: Kind, stores: Stores) {
     let mut fleet = Fleet::start(3, stores.clone(), &format!("{QUEUE}{CHANNELS}")).await;
     let balancer = Balancer::start(kind, &fleet.addresses()).await;
-    let sender = Sender::start(&balancer, Duration::from_millis(20));
-    for number in [0, 1, 2] {
+    let sender = Sender::start(&balancer, Duration::from_millis(50));
+    for number in [0, 1, 2, 0, 1, 2] {
         takes_part(&fleet, number).await;
         fleet.kill(number);
         takes_part(&fleet, (number + 1) % 3).await;

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use super::{Process, World};
+use super::{Process, World, eventually};
 
 /// Where the replicas keep what they accept.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Fleet {
     pub world: World,
     pub replicas: Vec<Replica>,
     stores: Stores,
+    /// Of processes that have ended.
+    logs: String,
 }
 
 pub struct Replica {
@@ -36,7 +38,7 @@ impl Fleet {
     pub async fn start(size: usize, stores: Stores, channels: &str) -> Self {
         let world = World::prepare(channels).await;
         let replicas = (0..size).map(|number| Replica { address: free_address(10 + number), number, process: None });
-        let mut fleet = Self { world, replicas: replicas.collect(), stores };
+        let mut fleet = Self { world, replicas: replicas.collect(), stores, logs: String::new() };
         for number in 0..size {
             fleet.serve(number).await;
         }
@@ -73,14 +75,24 @@ impl Fleet {
 
     /// Back again when it has ended in order.
     pub async fn back_again(&mut self, number: usize) {
-        let process = self.replicas[number].process.take().unwrap();
-        assert_eq!(process.exited(Duration::from_secs(60)).await.code(), Some(0));
+        let mut process = self.replicas[number].process.take().unwrap();
+        eventually("the replica ends", Duration::from_secs(60), async || process.has_ended().then_some(())).await;
+        self.logs += &process.log();
+        assert_eq!(process.exited(Duration::ZERO).await.code(), Some(0));
         self.serve(number).await;
     }
 
     /// SIGKILL.
     pub fn kill(&mut self, number: usize) {
-        self.replicas[number].process.take().unwrap().kill();
+        let mut process = self.replicas[number].process.take().unwrap();
+        process.kill();
+        self.logs += &process.log();
+    }
+
+    /// How many webhooks the gateways themselves answered with 503.
+    pub fn turned_away(&self) -> usize {
+        let running = self.replicas.iter().filter_map(|replica| Some(replica.process.as_ref()?.log()));
+        running.chain([self.logs.clone()]).map(|log| log.matches("\"store_unavailable\"").count()).sum()
     }
 
     /// What one of them counts, by the start of the metric's line.
