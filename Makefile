@@ -1,6 +1,6 @@
 # `make check` is what CI runs: it installs what it needs, then checks format, lints and tests.
 
-.PHONY: check setup format lint test fuzz bench
+.PHONY: check setup format lint test chaos fuzz
 
 check: setup format lint test
 
@@ -16,6 +16,11 @@ lint:
 
 test:
 	cargo test --locked
+	cargo test --locked --features failpoints --test chaos
+
+# The long form: every failpoint, and a thousand random kills. A failing run prints its CHAOS_SEED.
+chaos:
+	CHAOS_FAILPOINTS=all CHAOS_KILLS=$${CHAOS_KILLS:-1000} cargo test --locked --release --features failpoints --test chaos
 
 # Coverage-guided: needs the nightly toolchain and `cargo install cargo-fuzz`.
 FUZZ_SECONDS ?= 60

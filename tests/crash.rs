@@ -1,5 +1,14 @@
 //! Kills the process at any moment, and ends it politely: nothing that was acknowledged is lost.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods
+)]
+
 mod support;
 
 use std::collections::HashMap;

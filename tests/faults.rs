@@ -1,5 +1,14 @@
 //! What Fini and the platforms can do wrong, and that no message is lost or doubled by it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods
+)]
+
 mod support;
 
 use std::collections::HashSet;

@@ -52,6 +52,13 @@ macro_rules! promises {
                 super::$name($crate::sqlite::world().await).await;
             })*
         }
+
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::postgres::world().await).await;
+            })*
+        }
     };
 }
 
@@ -61,6 +68,9 @@ mod actors;
 mod answers;
 #[path = "store/conversations.rs"]
 mod conversations;
+#[path = "support/database.rs"]
+#[allow(dead_code)] // each test binary uses its own part
+mod database;
 #[path = "store/deliveries.rs"]
 mod deliveries;
 #[path = "store/durability.rs"]
@@ -75,6 +85,8 @@ mod lanes;
 mod looking;
 #[path = "store/mending.rs"]
 mod mending;
+#[path = "store/postgres.rs"]
+mod postgres;
 #[path = "store/sqlite.rs"]
 mod sqlite;
 #[path = "store/turns.rs"]

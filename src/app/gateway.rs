@@ -18,15 +18,20 @@ use crate::http::Http;
 use crate::pipeline::channel::Channel;
 use crate::pipeline::{FiniKey, Foundation, Pipeline};
 use crate::platform::Platform;
-use crate::store::Store;
-use crate::store::sqlite::{Mode, Sqlite};
+use crate::store::postgres::Postgres;
+use crate::store::sqlite::Sqlite;
+use crate::store::{Mode, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::web::{self, AdminState, Intake, Listener, Phase, Readiness, TrustedProxies};
 
 /// How often finished messages lose their text.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// How often a store that is away at the start is looked for.
+const STORE_EVERY: Duration = Duration::from_millis(200);
 /// How often a platform that could not be asked who we are is asked again.
 const PREPARE_EVERY: Duration = Duration::from_secs(30);
+
+type Channels = BTreeMap<ChannelName, Arc<Channel>>;
 
 pub type Connectors = BTreeMap<ChannelName, Arc<dyn Platform>>;
 
@@ -72,7 +77,7 @@ impl Gateway {
             bail!("admin.listen is not on loopback and there is no admin.token: set one, or listen on 127.0.0.1");
         }
         let store = open_store(&settings.store.url, Mode::Serve, clock.clone()).await?;
-        let installation_key = store.installation_key().await?;
+        let installation_key = installation_key(store.as_ref()).await?;
         let metrics = Arc::new(Metrics::default());
         let readiness = Readiness::new(store.clone());
         let (keys, channels) = compose(settings, connectors, &http, &clock)?;
@@ -172,10 +177,26 @@ fn run(listener: Listener) -> Running {
     Running { address: listener.address, handle: listener.handle, task: tokio::spawn(listener.server) }
 }
 
+/// A shared store that is away at the start is waited for.
+async fn installation_key(store: &dyn Store) -> Result<[u8; 32], StoreError> {
+    loop {
+        match store.installation_key().await {
+            Err(StoreError::Unavailable(_)) if store.is_shared() => tokio::time::sleep(STORE_EVERY).await,
+            known => return known,
+        }
+    }
+}
+
 /// Opens the store that `store.url` names.
 pub async fn open_store(url: &Secret, mode: Mode, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Store>> {
-    let Some(path) = url.expose().strip_prefix("sqlite:") else {
-        bail!("store.url: only sqlite:PATH is built so far");
+    let text = url.expose();
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        let url = url.clone();
+        let store = Postgres::open(Arc::new(move || url.clone()), mode).await.context("store.url: postgres://…")?;
+        return Ok(store);
+    }
+    let Some(path) = text.strip_prefix("sqlite:") else {
+        bail!("store.url: neither sqlite:PATH nor postgres://…");
     };
     let path = PathBuf::from(path);
     let store = Sqlite::open(&path, mode, clock).await.with_context(|| format!("store.url: {}", path.display()))?;
@@ -188,7 +209,7 @@ fn compose(
     mut connectors: Connectors,
     http: &Http,
     clock: &Arc<dyn Clock>,
-) -> anyhow::Result<(Vec<FiniKey>, BTreeMap<ChannelName, Arc<Channel>>)> {
+) -> anyhow::Result<(Vec<FiniKey>, Channels)> {
     let mut secrets: Vec<&Secret> = Vec::new();
     let mut channels = BTreeMap::new();
     for (name, channel) in &settings.channels {

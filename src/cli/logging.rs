@@ -20,6 +20,13 @@ pub struct Logging {
     log_json: bool,
 }
 
+impl Logging {
+    /// For a command with a level of its own.
+    pub fn at(log: LevelFilter) -> Self {
+        Self { log, log_json: false }
+    }
+}
+
 pub fn start(logging: &Logging) {
     let targets =
         Targets::new().with_default(LevelFilter::WARN.min(logging.log)).with_target("fini_bridge", logging.log);

@@ -13,6 +13,8 @@ mod schema;
 mod secret;
 mod send;
 mod serve;
+mod story;
+mod workspaces;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,9 +23,11 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 
 use crate::app::gateway::Connectors;
-use crate::app::settings::{self, Settings};
+use crate::app::settings::{self, Channel, Finding, Settings};
 use crate::domain::clock::{Clock, SystemClock};
+use crate::domain::id::ChannelName;
 use crate::http::Http;
+use crate::platform::Platform;
 
 /// A gateway between chat platforms and Fini, an AI agent for customer support.
 #[derive(Parser)]
@@ -122,12 +126,45 @@ struct Loaded {
 
 /// Reads the configuration, or says all that is wrong with it. Warnings go to stderr.
 fn load(path: &ConfigPath) -> Result<Loaded, Failure> {
+    let (loaded, warnings) = read(path)?;
+    for warning in &warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(loaded)
+}
+
+/// Likewise, for commands to which the warnings mean nothing.
+fn load_quietly(path: &ConfigPath) -> Result<Loaded, Failure> {
+    Ok(read(path)?.0)
+}
+
+fn read(path: &ConfigPath) -> Result<(Loaded, Vec<Finding>), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let loaded = settings::load(&path.config, &settings::read_environment(), clock.clone())
         .map_err(|problems| Failure::Usage(problems.to_string()))?;
-    for warning in &loaded.warnings {
-        eprintln!("warning: {warning}");
-    }
     let http = loaded.surroundings.http;
-    Ok(Loaded { settings: loaded.settings, connectors: loaded.connectors, http, clock })
+    let warnings = loaded.warnings;
+    Ok((Loaded { settings: loaded.settings, connectors: loaded.connectors, http, clock }, warnings))
+}
+
+/// A channel by the name that was given on the command line.
+fn channel<'l>(
+    loaded: &'l Loaded,
+    name: &str,
+) -> Result<(&'l ChannelName, &'l Channel, &'l Arc<dyn Platform>), Failure> {
+    let settings = &loaded.settings;
+    let found = settings.channels.get_key_value(&ChannelName::new(name));
+    let connector = found.and_then(|(name, _)| loaded.connectors.get(name));
+    if let (Some((name, channel)), Some(connector)) = (found, connector) {
+        return Ok((name, channel, connector));
+    }
+    let known: Vec<&str> = settings.channels.keys().map(ChannelName::as_str).collect();
+    let near = known.iter().map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
+    let near = near.filter(|(distance, _)| *distance <= 3).map(|(_, near)| format!("did you mean {near}? "));
+    Err(Failure::Usage(format!(
+        "{name:?} is no channel of {}\n    → {}there are: {}",
+        settings.source.display(),
+        near.unwrap_or_default(),
+        known.join(", ")
+    )))
 }

@@ -24,6 +24,8 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments) -> Outcome {
     let Loaded { settings, connectors, http, clock } = load(&arguments.config)?;
     logging::start(&arguments.logging);
+    #[cfg(feature = "failpoints")]
+    let _scenario = fail::FailScenario::setup();
     let mut terminate = signal(SignalKind::terminate()).context("signals can't be received")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("signals can't be received")?;
     let gateway = Gateway::start(&settings, connectors, http, clock).await?;

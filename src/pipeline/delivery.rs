@@ -17,6 +17,7 @@ use super::dispatch::{Held, Worker};
 use super::gate::{Gate, Room};
 use super::retry::backoff;
 use crate::domain::clock::Timestamp;
+use crate::domain::failpoint;
 use crate::domain::id::{ChannelName, LaneId};
 use crate::platform::{Delivery, Idempotency, Part, SendError};
 use crate::store::{Next, Outgoing, OutgoingState, SendEnd, StoreError, Work};
@@ -149,6 +150,7 @@ impl Deliveries {
             paces.wait(held.lease.lane).await;
         }
         self.foundation.store.sending(&held.lease, part.id).await?;
+        failpoint::reach("delivery.sending");
         if !held.is_fresh() {
             return Err(StoreError::Fenced);
         }
@@ -156,6 +158,7 @@ impl Deliveries {
         let delivery = Delivery { id: part.id, address: &part.address, part: &rendered };
         let error = match channel.platform.send(delivery).await {
             Ok(receipt) => {
+                failpoint::reach("delivery.taken");
                 room.gate.worked();
                 return self.finish(held, channel, part, SendEnd::Sent(receipt)).await;
             }
@@ -216,6 +219,7 @@ impl Deliveries {
             SendEnd::Deferred { .. } => ("deferred", Lane::Released),
         };
         self.foundation.store.sent(&held.lease, part.id, &end).await?;
+        failpoint::reach("delivery.sent");
         self.foundation.metrics.delivery(channel.name.as_str(), label);
         if let SendEnd::Failed { reason, .. } | SendEnd::Held { reason, .. } = &end {
             tracing::warn!(chat = %held.lease.chat_ref, channel = %channel.name, part = %part.id, reason, "a part failed for good");

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::Foundation;
 use super::plan::REFERENCE_ATTRIBUTE;
 use crate::domain::clock::Timestamp;
+use crate::domain::failpoint;
 use crate::domain::id::{BotId, EventId, LaneId};
 use crate::fini::{self, Query, ReadError};
 use crate::store::{Adopted, Conversation};
@@ -229,6 +230,7 @@ impl Discovery {
     }
 
     async fn adopt(&self, ours: &Conversation, listed: &fini::Conversation) {
+        failpoint::reach("discovery.found");
         let metrics = &self.foundation.metrics;
         match self.foundation.store.adopt(ours.lane, ours.generation, &listed.id).await {
             Ok(Adopted::Yes) => metrics.conversation(ours.channel.as_str(), "discovered"),

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::domain::failpoint;
 use crate::domain::id::{LaneId, Owner};
 use crate::store::{Lease, Store, Want, Work};
 
@@ -87,6 +88,7 @@ pub async fn run<W: Worker>(worker: Arc<W>, leasing: Leasing) {
                     }
                 }
                 Ok(leases) => {
+                    failpoint::reach("lane.leased");
                     for lease in leases {
                         let until = begun + leasing.ttl;
                         begin(&worker, lease, until, &leasing, &hand, &freed);

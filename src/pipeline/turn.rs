@@ -20,6 +20,7 @@ use super::plan::{self, Batch, Patience, Plan, REFERENCE_ATTRIBUTE};
 use super::retry::backoff;
 use super::{FiniKey, Foundation};
 use crate::domain::clock::Timestamp;
+use crate::domain::failpoint;
 use crate::domain::id::{BotId, DeliveryKey, InteractionId, MessageId, PartId, TurnId};
 use crate::domain::message::{Reply, ReplyKind, Role};
 use crate::fini::{Ask, AskError, Event, EventKind, Target};
@@ -236,7 +237,9 @@ impl Turns {
             generation: question.generation,
             reference: reference.clone(),
         };
+        failpoint::reach("turn.planned");
         store.asking(&held.lease, &asking).await?;
+        failpoint::reach("turn.asked");
         question.asked += 1;
         if !held.is_fresh() {
             return Err(StoreError::Fenced);
@@ -264,6 +267,7 @@ impl Turns {
         self.foundation.metrics.fini_call("generate_answer", label, begun.elapsed());
         match outcome {
             Ok(events) => {
+                failpoint::reach("turn.answered");
                 room.gate.worked();
                 self.answered(held, channel, question, &events, now.plus(begun.elapsed())).await
             }
@@ -420,12 +424,16 @@ impl Turns {
             event_kinds: events.iter().map(Event::code).collect(),
         };
         self.foundation.store.end(&held.lease, &end).await?;
+        failpoint::reach("turn.ended");
         Ok(Lane::Kept)
     }
 
     async fn look_up(&self, held: &Held, channel: &Channel, turn: Turn, now: Timestamp) -> Step {
         let store = &self.foundation.store;
-        match self.find(held, channel, &turn, now).await? {
+        failpoint::reach("lookup.begun");
+        let found = self.find(held, channel, &turn, now).await?;
+        failpoint::reach("lookup.found");
+        match found {
             Found::Answer(events) => self.answered(held, channel, turn.into(), &events, now).await,
             Found::NothingYet(_) if now.since(turn.received_at) > channel.replies.give_up_after.0 => {
                 let detail = "What became of its call to Fini could not be found out in replies.give_up_after.";

@@ -9,6 +9,8 @@
 //!
 //! A store knows neither Fini's nor a platform's shapes: addresses, parts and events are JSON to it.
 
+mod column;
+pub mod postgres;
 pub mod sqlite;
 
 use std::time::Duration;
@@ -38,6 +40,15 @@ pub enum StoreError {
 }
 
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// Who opens the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The gateway: makes the store if there is none, and brings it to this version.
+    Serve,
+    /// A command beside a gateway that may be running.
+    Tool,
+}
 
 // ---------------------------------------------------------------------------------------------- intake
 
@@ -589,7 +600,7 @@ pub trait Store: Send + Sync + 'static {
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Config {
-    /// `sqlite:PATH`, relative to the working directory; may be written `env:NAME` or `file:PATH`.
+    /// `sqlite:PATH`, relative to the working directory, or `postgres://…`; may be written `env:NAME` or `file:PATH`.
     pub url: crate::domain::secret::Secret,
     /// How long the text of finished messages is kept; then ids and times only.
     pub keep: crate::domain::span::Span,

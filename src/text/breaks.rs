@@ -69,18 +69,25 @@ pub(super) fn best(
     allowed: impl Fn(usize) -> bool,
     fits: impl Fn(usize) -> bool,
 ) -> Option<(usize, Rank)> {
-    let last_that_fits = |rank| {
+    let places = |rank| {
         let mut places = breaks(text, rank);
         places.retain(|at| allowed(*at));
-        let count =
-            most(places.len(), |count| count.checked_sub(1).and_then(|n| places.get(n)).is_some_and(|at| fits(*at)));
-        count.checked_sub(1).and_then(|n| places.get(n)).copied()
+        places
     };
-    let farthest = last_that_fits(Rank::Cluster).or_else(|| last_that_fits(Rank::Point));
+    let farthest_of = |places: &[usize]| {
+        let at = |count: usize| count.checked_sub(1).and_then(|last| places.get(last)).copied();
+        at(most(places.len(), |count| at(count).is_some_and(&fits)))
+    };
+    let farthest = farthest_of(&places(Rank::Cluster)).or_else(|| farthest_of(&places(Rank::Point)))?;
     let mut found = None;
     for rank in ranks {
-        if let Some(at) = last_that_fits(*rank) {
-            if farthest.is_none_or(|farthest| at >= farthest / 3) {
+        let places = places(*rank);
+        let before = places.partition_point(|at| *at <= farthest);
+        let places = places.get(..before).unwrap_or_default();
+        // Nearly always: what is shorter than what fits, fits.
+        let last = places.last().copied().filter(|at| fits(*at)).or_else(|| farthest_of(places));
+        if let Some(at) = last {
+            if at >= farthest / 3 {
                 return Some((at, *rank));
             }
             found = found.or(Some((at, *rank)));

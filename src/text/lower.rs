@@ -2,13 +2,16 @@
 //! platform wouldn't take become words, mentions of everybody become words.
 
 use super::block::{Block, Body, Cell, Marks, Run, Table, by_link, link_words, words};
-use super::{Dialect, INVISIBLE, columns};
+use super::{Dialect, columns};
 
 /// The width to which a table is drawn in monospaced columns; a wider one wraps into a puzzle.
 const WIDEST: usize = 80;
 
 /// Words that call everybody in some chat, after an `@`.
 const EVERYBODY: [&str; 5] = ["channel", "here", "everyone", "all", "room"];
+
+/// With `super::INVISIBLE` behind it.
+const DISARMED_AT: &str = "@\u{200b}";
 
 pub(super) fn lower(blocks: Vec<Block>, dialect: Dialect) -> Vec<Block> {
     let mut lowered = Vec::with_capacity(blocks.len());
@@ -175,12 +178,17 @@ fn disarm(runs: &mut [Run]) {
     let mut start = 0;
     for run in runs {
         let end = start + run.text.len();
-        let mut inserted = 0;
-        while let Some(at) = mentions.next_if(|at| *at <= end) {
+        let mut text = String::new();
+        let mut done = start;
+        while let Some((at, instead)) = mentions.next_if(|(at, _)| *at < end) {
             if !run.marks.has(Marks::CODE) {
-                run.text.insert(at - start + inserted, INVISIBLE);
-                inserted += INVISIBLE.len_utf8();
+                text.push_str(whole.get(done..at).unwrap_or_default());
+                text.push_str(instead);
+                done = at + 1;
             }
+        }
+        if done > start {
+            run.text = text + whole.get(done..end).unwrap_or_default();
         }
         start = end;
     }
@@ -189,34 +197,35 @@ fn disarm(runs: &mut [Run]) {
 pub(super) fn disarmed(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut done = 0;
-    for at in mentions(text) {
+    for (at, instead) in mentions(text) {
         out.push_str(text.get(done..at).unwrap_or_default());
-        out.push(INVISIBLE);
-        done = at;
+        out.push_str(instead);
+        done = at + 1;
     }
     out.push_str(text.get(done..).unwrap_or_default());
     out
 }
 
-/// Where something has to stand between the `@` and the word, in ascending order.
-fn mentions(text: &str) -> Vec<usize> {
+/// The `@`s that call everybody, in ascending order, and what to write instead of each.
+fn mentions(text: &str) -> Vec<(usize, &'static str)> {
     let mut found = Vec::new();
     let (mut before, mut token) = (None, 0);
     for (at, c) in text.char_indices() {
-        if c.is_whitespace() || matches!(c, '(' | '<') {
+        if c.is_whitespace() || matches!(c, '(' | '<' | ')' | '>') {
             token = at + c.len_utf8();
         }
-        // After a letter it is an e-mail address; within an address of the web it is a part of that.
-        if c == '@' && !before.is_some_and(char::is_alphanumeric) && !text.get(token..).is_some_and(is_web_address) {
+        // After a letter it is an e-mail address.
+        if c == '@' && !before.is_some_and(char::is_alphanumeric) {
             let rest = text.get(at + 1..).unwrap_or_default();
             let calls = EVERYBODY.iter().any(|word| {
                 let same = rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
-                same && !rest
-                    .get(word.len()..)
-                    .is_some_and(|rest| rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+                let goes_on = |rest: &str| rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+                same && !rest.get(word.len()..).is_some_and(goes_on)
             });
             if calls {
-                found.push(at + 1);
+                // An address of the web must still lead where it led.
+                let web = text.get(token..).is_some_and(is_web_address);
+                found.push((at, if web { "%40" } else { DISARMED_AT }));
             }
         }
         before = Some(c);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use pulldown_cmark::{CodeBlockKind, Event, LinkType, Options, Parser, Tag, TagEnd};
 
 use super::block::{Block, Body, Cell, DEEPEST, Frame, Marker, Marks, Run, Spacing, Table, link_words, marker_written};
+use super::lower::disarmed;
 
 pub(super) fn options() -> Options {
     Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS
@@ -278,7 +279,7 @@ impl Builder {
 }
 
 /// Without carriage returns and the control characters that some platform or markup forbids.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }
 
@@ -311,6 +312,9 @@ fn checked(raw: &str) -> Option<String> {
         } else {
             address.push(c);
         }
+    }
+    if web {
+        address = disarmed(&address);
     }
     let sound = !web || url::Url::parse(&address).is_ok_and(|url| url.has_host());
     sound.then_some(address)

@@ -96,6 +96,15 @@ fn segments(runs: &[Run], dialect: Dialect) -> Vec<Vec<Segment>> {
         let words = link_words(&label, url);
         if words.len() > label.len() && words.starts_with(&label) {
             group.iter().for_each(|run| push_run(&mut lines, &run.text.replace('\n', " "), run.marks));
+            if dialect == Dialect::Slack {
+                // A `|` in a label is one too many in `<url|label>`.
+                push_run(&mut lines, " (", Marks::NONE);
+                if let Some(line) = lines.last_mut() {
+                    line.push(Segment { text: url.to_owned(), marks: Marks::NONE, link: Some(url.to_owned()) });
+                }
+                push_run(&mut lines, ")", Marks::NONE);
+                continue;
+            }
             push_run(&mut lines, &format!(" ({url})"), Marks::NONE);
         } else {
             push_run(&mut lines, &words, Marks::NONE);

@@ -64,7 +64,8 @@ impl Plan {
                 }
                 Event::End(tag) => {
                     depth = depth.saturating_sub(1);
-                    if depth == 0 && !matches!(tag, TagEnd::Table) {
+                    // A heading goes with what it is the heading of.
+                    if depth == 0 && !matches!(tag, TagEnd::Heading(_)) {
                         plan.paragraphs.push(range.end);
                     }
                 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::block::{Block, Body, Run};
+use super::block::{Block, Body, Run, Table};
 use super::breaks::{Rank, best, most};
 use super::lower::{disarmed, unlinked};
 use super::plain;
@@ -14,6 +14,7 @@ pub(super) fn split(blocks: Vec<Block>, max: usize, fits: impl Fn(&[Block]) -> b
     let mut parts = Vec::new();
     // No text longer than this can fit, whatever is counted: further on nobody has to look.
     let window = max.saturating_mul(4).saturating_add(256);
+    let fits = |blocks: &[Block]| blocks.iter().all(|block| size(block) <= window) && fits(blocks);
     while !rest.is_empty() {
         let left: &[Block] = rest.make_contiguous();
         let whole = most(left.len(), |count| left.get(..count).is_some_and(&fits));
@@ -23,13 +24,23 @@ pub(super) fn split(blocks: Vec<Block>, max: usize, fits: impl Fn(&[Block]) -> b
             break;
         };
         if head.is_empty() {
-            if let Some((start, end)) = cut(next, window, &Rank::ALL, |start| fits(std::slice::from_ref(start))) {
-                parts.push(vec![start]);
-                replace(&mut rest, end);
+            if let Some(at) = place(next, window, &Rank::ALL, |start| fits(std::slice::from_ref(start))) {
+                parts.push(start(next, at).into_iter().collect());
+                drop_start(&mut rest, at);
             } else if let Some(simpler) = simpler(next) {
-                replace(&mut rest, simpler);
+                rest.pop_front();
+                rest.push_front(simpler);
             } else {
-                parts.extend(rest.pop_front().map(|block| vec![block]));
+                // Not even one character fits. It goes alone.
+                let alone = match &next.body {
+                    Body::Bare(text) => text.chars().next().map_or(0, char::len_utf8),
+                    _ => 0,
+                };
+                parts.extend(start(next, alone).map(|start| vec![start]));
+                drop_start(&mut rest, alone);
+                if alone == 0 || matches!(rest.front(), Some(Block { body: Body::Bare(text), .. }) if text.is_empty()) {
+                    rest.pop_front();
+                }
             }
             continue;
         }
@@ -38,130 +49,142 @@ pub(super) fn split(blocks: Vec<Block>, max: usize, fits: impl Fn(&[Block]) -> b
         let begun = if fits(std::slice::from_ref(next)) {
             None
         } else {
-            cut(next, window, &well, |start| fits(&[head, std::slice::from_ref(start)].concat()))
+            place(next, window, &well, |start| fits(&[head, std::slice::from_ref(start)].concat()))
         };
+        let begun = begun.and_then(|at| Some((start(next, at)?, at)));
         // A heading goes with what it is the heading of.
         let headings = head.iter().rev().take_while(|block| matches!(block.body, Body::Heading(..))).count();
         let whole = if begun.is_none() && headings < whole { whole - headings } else { whole };
         let mut part: Vec<Block> = rest.drain(..whole).collect();
-        if let Some((start, end)) = begun {
+        if let Some((start, at)) = begun {
             part.push(start);
-            replace(&mut rest, end);
+            drop_start(&mut rest, at);
         }
         parts.push(part);
     }
     parts
 }
 
-fn replace(rest: &mut VecDeque<Block>, block: Block) {
-    if let Some(first) = rest.front_mut() {
-        *first = block;
+/// In bytes, without what the markup adds.
+fn size(block: &Block) -> usize {
+    let of = |runs: &[Run]| runs.iter().map(|run| run.text.trim().len()).sum();
+    match &block.body {
+        Body::Paragraph(runs) | Body::Heading(_, runs) => of(runs),
+        Body::Code { text, .. } | Body::Bare(text) => text.trim().len(),
+        Body::Table(table) => table.rows.iter().flatten().map(|cell| of(cell)).sum(),
+        Body::Rule => 0,
     }
 }
 
-/// `block` in two, the first as long as `fits` allows.
-fn cut(block: &Block, window: usize, ranks: &[Rank], fits: impl Fn(&Block) -> bool) -> Option<(Block, Block)> {
-    if let Body::Table(table) = &block.body {
-        let halves = |at: usize| {
-            let (mut head, mut tail) = (table.clone(), table.clone());
-            tail.rows = head.rows.split_off(at.min(head.rows.len()));
-            in_two(block, Body::Table(head), Body::Table(tail))
-        };
-        let rows = most(table.rows.len().saturating_sub(1), |rows| fits(&halves(rows).0));
-        return (rows > 0).then(|| halves(rows));
-    }
-    let text = match &block.body {
-        Body::Paragraph(runs) | Body::Heading(_, runs) => shown(runs),
-        Body::Code { text, .. } | Body::Bare(text) => text.clone(),
-        Body::Table(_) | Body::Rule => return None,
+/// Where to cut `block` so that its start is as long as `fits` allows; in rows of a table, else in bytes.
+fn place(block: &Block, window: usize, ranks: &[Rank], fits: impl Fn(&Block) -> bool) -> Option<usize> {
+    let fits_until = |at: usize| start(block, at).is_some_and(|start| fits(&start));
+    let (ahead, links) = match &block.body {
+        Body::Table(table) => {
+            let rows = most(table.rows.len().saturating_sub(1), fits_until);
+            return (rows > 0).then_some(rows);
+        }
+        Body::Paragraph(runs) | Body::Heading(_, runs) => (shown(runs, window), link_spans(runs, window)),
+        Body::Code { text, .. } | Body::Bare(text) => (until(text, window).to_owned(), Vec::new()),
+        Body::Rule => return None,
     };
-    let mut end = window.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let ahead = text.get(..end)?;
-    let links = match &block.body {
-        Body::Paragraph(runs) | Body::Heading(_, runs) => link_spans(runs),
-        _ => Vec::new(),
-    };
-    let whole_links = |at: usize| {
-        let after = links.partition_point(|(start, _)| *start < at);
-        after.checked_sub(1).and_then(|n| links.get(n)).is_none_or(|(_, end)| at >= *end)
+    let between_links = |at: usize| {
+        let before = links.partition_point(|(start, _)| *start < at);
+        before.checked_sub(1).and_then(|n| links.get(n)).is_none_or(|(_, end)| at >= *end)
     };
     let code = matches!(block.body, Body::Code { .. });
     let ranks: Vec<Rank> = ranks.iter().copied().filter(|rank| !code || *rank != Rank::Sentence).collect();
-    let halves = |at| divide(block, at);
-    let (at, _) = best(ahead, &ranks, whole_links, |at| halves(at).is_some_and(|(start, _)| fits(&start)))?;
-    halves(at)
+    best(&ahead, &ranks, between_links, fits_until).map(|(at, _)| at)
 }
 
-fn in_two(block: &Block, start: Body, end: Body) -> (Block, Block) {
-    let start = Block { path: block.path.clone(), spacing: block.spacing, body: start };
-    let mut end = Block { path: block.path.clone(), spacing: block.spacing, body: end };
-    end.carry_on();
-    (start, end)
-}
-
-fn divide(block: &Block, at: usize) -> Option<(Block, Block)> {
-    Some(match &block.body {
-        Body::Paragraph(runs) => {
-            let (start, end) = divide_runs(runs, at);
-            in_two(block, Body::Paragraph(start), Body::Paragraph(end))
-        }
-        Body::Heading(level, runs) => {
-            let (start, end) = divide_runs(runs, at);
-            in_two(block, Body::Heading(*level, start), Body::Heading(*level, end))
-        }
+fn start(block: &Block, at: usize) -> Option<Block> {
+    let body = match &block.body {
+        Body::Paragraph(runs) => Body::Paragraph(runs_until(runs, at)),
+        Body::Heading(level, runs) => Body::Heading(*level, runs_until(runs, at)),
         Body::Code { language, text } => {
-            let (start, end) = text.split_at_checked(at)?;
+            let text = text.get(..at)?;
             // The line break at which it is cut is the break between the messages.
-            let code = |text: &str| Body::Code { language: language.clone(), text: text.to_owned() };
-            in_two(block, code(start.strip_suffix('\n').unwrap_or(start)), code(end))
+            let text = text.strip_suffix('\n').unwrap_or(text).to_owned();
+            Body::Code { language: language.clone(), text }
         }
-        Body::Bare(text) => {
-            let (start, end) = text.split_at_checked(at)?;
-            in_two(block, Body::Bare(start.trim_end().to_owned()), Body::Bare(end.trim_start().to_owned()))
-        }
-        Body::Table(_) | Body::Rule => return None,
-    })
+        Body::Bare(text) => Body::Bare(text.get(..at)?.trim().to_owned()),
+        Body::Table(table) => Body::Table(Table { head: table.head.clone(), rows: table.rows.get(..at)?.to_vec() }),
+        Body::Rule => return None,
+    };
+    Some(Block { path: block.path.clone(), spacing: block.spacing, body })
 }
 
-fn divide_runs(runs: &[Run], at: usize) -> (Vec<Run>, Vec<Run>) {
-    let (mut start, mut end) = (Vec::new(), Vec::new());
-    let mut passed = 0;
-    for run in runs {
-        let inside = at.saturating_sub(passed).min(run.text.len());
-        passed += run.text.len();
-        let (first, second) = run.text.split_at_checked(inside).unwrap_or((&run.text, ""));
-        for (text, half) in [(first, &mut start), (second, &mut end)] {
-            if !text.is_empty() {
-                half.push(Run { text: text.to_owned(), ..run.clone() });
-            }
+fn runs_until(runs: &[Run], end: usize) -> Vec<Run> {
+    let mut taken = Vec::new();
+    let mut at = 0;
+    for run in runs.iter() {
+        if at >= end {
+            break;
         }
+        let part = until(&run.text, end - at);
+        taken.push(Run { text: part.to_owned(), ..run.clone() });
+        at += run.text.len();
     }
-    if let Some(last) = start.last_mut() {
+    if let Some(last) = taken.last_mut() {
         last.text.truncate(last.text.trim_end().len());
     }
-    if let Some(first) = end.first_mut() {
-        first.text = first.text.trim_start().to_owned();
+    taken
+}
+
+/// What stays of the first block when its start has gone. In place: a long block is cut many times.
+fn drop_start(rest: &mut VecDeque<Block>, at: usize) {
+    let Some(block) = rest.front_mut() else { return };
+    block.carry_on();
+    match &mut block.body {
+        Body::Paragraph(runs) | Body::Heading(_, runs) => {
+            let (mut gone, mut passed) = (0, 0);
+            while let Some(run) = runs.get(gone).filter(|run| passed + run.text.len() <= at) {
+                passed += run.text.len();
+                gone += 1;
+            }
+            runs.drain(..gone);
+            if let Some(first) = runs.first_mut() {
+                first.text = first.text.get(at - passed..).unwrap_or_default().trim_start().to_owned();
+            }
+        }
+        Body::Code { text, .. } => drop(text.drain(..at.min(text.len()))),
+        Body::Bare(text) => *text = text.get(at..).unwrap_or_default().trim_start().to_owned(),
+        Body::Table(table) => drop(table.rows.drain(..at.min(table.rows.len()))),
+        Body::Rule => {}
     }
-    (start, end)
 }
 
-fn shown(runs: &[Run]) -> String {
-    runs.iter().map(|run| run.text.as_str()).collect()
+fn until(text: &str, mut end: usize) -> &str {
+    while !text.is_char_boundary(end.min(text.len())) {
+        end -= 1;
+    }
+    text.get(..end.min(text.len())).unwrap_or_default()
 }
 
-fn link_spans(runs: &[Run]) -> Vec<(usize, usize)> {
+fn shown(runs: &[Run], window: usize) -> String {
+    let mut shown = String::new();
+    for run in runs {
+        if shown.len() >= window {
+            break;
+        }
+        shown.push_str(until(&run.text, window - shown.len()));
+    }
+    shown
+}
+
+fn link_spans(runs: &[Run], window: usize) -> Vec<(usize, usize)> {
     let mut spans: Vec<(usize, usize)> = Vec::new();
     let mut last: Option<&Arc<str>> = None;
     let mut at = 0;
-    for run in runs {
+    for run in runs.iter() {
         let end = at + run.text.len();
         match (&run.link, last, spans.last_mut()) {
             (Some(link), Some(last), Some(span)) if Arc::ptr_eq(link, last) => span.1 = end,
             (Some(_), _, _) => spans.push((at, end)),
             (None, _, _) => {}
+        }
+        if end >= window && run.link.is_none() {
+            break;
         }
         last = run.link.as_ref();
         at = end;

@@ -14,6 +14,7 @@ use super::health::Readiness;
 use super::proxies::TrustedProxies;
 use super::{request, wait};
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::failpoint;
 use crate::domain::id::{ChannelName, ChatKey, ChatRef, DeliveryKey, MessageId};
 use crate::domain::message::{Addressed, Incoming};
 use crate::pipeline::REFERENCE_ATTRIBUTE;
@@ -170,8 +171,10 @@ impl Intake {
             }
             _ => None,
         };
+        failpoint::reach("intake.verified");
         let failed = items.iter().any(|item| matches!(item, NewItem::Unusable(_)));
         let accepted = self.store.accept(items).await.map_err(away)?;
+        failpoint::reach("intake.kept");
         let result = match accepted.as_slice() {
             _ if failed => "kept_as_failed",
             all if all.iter().any(|item| matches!(item, Accepted::New(_))) => "accepted",

@@ -19,7 +19,7 @@ def judge(text):
     if answer["@type"] != "formattedText":
         return {"ok": False, "error": answer.get("message", "no reason given")}
     parsed = answer["text"]
-    entities = answer["entities"]
+    entities = [entity["type"]["@type"].removeprefix("textEntityType") for entity in answer["entities"]]
     return {"ok": True, "utf16": len(parsed.encode("utf-16-le")) // 2, "text": parsed, "entities": entities}
 
 

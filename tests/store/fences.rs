@@ -104,8 +104,8 @@ promises! {
         let asked = ask(world.store.as_ref(), &stale).await;
         let world = world.restart().await;
         let store = world.store.as_ref();
-        every_write_of_a_turn_is_fenced(store, &stale, asked, id).await;
         let heir = lease(store, Work::Turns).await;
+        every_write_of_a_turn_is_fenced(store, &stale, asked, id).await;
         assert_eq!(look(store, &heir).await.turn.unwrap().id, asked);
     }
 }

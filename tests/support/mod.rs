@@ -7,6 +7,7 @@ pub mod outside;
 pub mod senders;
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -109,13 +110,11 @@ impl World {
     }
 
     pub fn log(&self) -> String {
-        self.process().log.lock().unwrap().clone()
+        self.process().log()
     }
 
     pub fn kill(&mut self) {
-        let mut process = self.process.take().unwrap();
-        process.child.kill().unwrap();
-        process.child.wait().unwrap();
+        self.process.take().unwrap().kill();
     }
 
     pub fn signal(&self, name: &str) {
@@ -197,9 +196,15 @@ pub fn run(arguments: &[&str], folder: &Path) -> std::process::Output {
 
 impl Process {
     pub async fn start(config: &Path, level: &str) -> Self {
+        Self::start_with(config, level, &[]).await
+    }
+
+    /// With further variables in its environment.
+    pub async fn start_with(config: &Path, level: &str, environment: &[(&str, String)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_fini-bridge"))
             .args(["serve", "--log", level, "--log-json", "--config"])
             .arg(config)
+            .envs(environment.iter().map(|(name, value)| (*name, value.as_str())))
             .current_dir(config.parent().unwrap())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -221,10 +226,31 @@ impl Process {
         process
     }
 
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     fn announced(&mut self) -> Option<(String, String)> {
         let log = self.log.lock().unwrap().clone();
         if let Some(status) = self.child.try_wait().unwrap() {
-            panic!("the gateway ended with {status}:\n{log}");
+            // At a failpoint, already: whoever set it looks whether it has ended.
+            assert_eq!(status.signal(), Some(SIGABRT), "the gateway ended with {status}:\n{log}");
+            return Some(Default::default());
         }
         let line = log.lines().find(|line| line.contains("\"message\":\"serving\""))?;
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
@@ -241,6 +267,9 @@ impl Drop for Process {
         }
     }
 }
+
+/// How a process dies at a failpoint.
+const SIGABRT: i32 = 6;
 
 pub fn simulator() -> SimulatorConfig {
     let agent = |id: &str, name: &str| SimulatedAgent { id: id.to_owned(), name: name.to_owned() };

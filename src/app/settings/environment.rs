@@ -43,6 +43,24 @@ pub(super) fn override_keys(tree: &mut Node, schemas: &Schemas, environment: &En
     problems
 }
 
+/// The secrets that have a variable of their own, so that a configuration may leave them out.
+const OWN_VARIABLES: [(&str, &str, &str); 2] =
+    [("fini", "api_key", "FINI_API_KEY"), ("admin", "token", "FINI_BRIDGE_ADMIN_TOKEN")];
+
+/// Where such a key is not written and its variable is set, it is as if `env:NAME` stood there.
+pub(super) fn own_variables(tree: &mut Node, environment: &Environment) {
+    for (section, key, variable) in OWN_VARIABLES {
+        let place = Place::Environment(Arc::from(variable));
+        let empty = Node::new(place.clone(), Value::Table(BTreeMap::new()));
+        if environment.get(variable).is_some_and(|value| !value.is_empty())
+            && let Some(sections) = tree.table_mut()
+            && let Some(keys) = sections.entry(section.to_owned()).or_insert(empty).table_mut()
+        {
+            keys.entry(key.to_owned()).or_insert_with(|| Node::new(place, Value::Text(format!("env:{variable}"))));
+        }
+    }
+}
+
 fn override_key(
     tree: &mut Node,
     schemas: &Schemas,

@@ -71,6 +71,7 @@ pub fn load(path: &Path, environment: &Environment, clock: Arc<dyn Clock>) -> Re
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut reader = Reader::new(environment, folder);
     reader.problems = environment::override_keys(&mut tree, &schemas, environment);
+    environment::own_variables(&mut tree, environment);
     let (settings, read) = match settings(&mut reader, &mut tree, &schemas, path) {
         Some(read) => read,
         None => return Err(Problems::in_order(reader.problems)),

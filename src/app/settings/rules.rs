@@ -2,13 +2,14 @@
 //! own keys but those by which two channels can be seen to serve the same account.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::Settings;
 use super::reader::Reader;
 use super::tree::{Node, Path};
 use crate::domain::problem::Problem;
 use crate::platform;
+use crate::web::TrustedProxies;
 
 /// Addresses without the `/` at their end, so that paths can be joined.
 pub(super) fn tidy(settings: &mut Settings) {
@@ -68,7 +69,7 @@ impl Found {
             }
         }
         for (index, network) in server.trusted_proxies.iter().enumerate() {
-            if !is_network(network) {
+            if TrustedProxies::parse(std::slice::from_ref(network)).is_err() {
                 let key = format!("server.trusted_proxies[{index}]");
                 self.problem(&key, "is not a network", "write an address, or one with a prefix: \"10.0.0.0/8\"");
             }
@@ -122,7 +123,7 @@ impl Found {
     fn fini(&mut self, settings: &Settings) {
         let fini = &settings.fini;
         if fini.api_key.is_none() {
-            let instead = "add api_key = \"env:FINI_API_KEY\" to [fini]: a workspace key that may read and write";
+            let instead = "set FINI_API_KEY, or add api_key = \"env:FINI_API_KEY\" to [fini]: a workspace key that may read and write";
             self.problem("fini.api_key", "is missing", instead);
         }
         let example = "write \"https://api-prod.usefini.com\", or leave it out";
@@ -146,9 +147,8 @@ impl Found {
     fn store(&mut self, settings: &Settings) {
         let url = settings.store.url.expose();
         let example = "write \"sqlite:data/fini-bridge.db\"";
-        if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            self.problem("store.url", "PostgreSQL is not built yet", example);
-            return;
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return; // read where it is opened
         }
         match url.strip_prefix("sqlite:") {
             None => self.problem("store.url", "names no store that there is", example),
@@ -279,28 +279,5 @@ fn is_local(url: &url::Url) -> bool {
         Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
         Some(url::Host::Domain(name)) => name == "localhost",
         None => false,
-    }
-}
-
-/// An address, or an address with the length of its prefix.
-fn is_network(text: &str) -> bool {
-    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
-    let Ok(address) = address.parse::<IpAddr>() else { return false };
-    let bits = if address.is_ipv4() { 32 } else { 128 };
-    length.is_none_or(|length| length.parse::<u8>().is_ok_and(|length| length <= bits))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn networks_are_addresses_with_or_without_a_prefix() {
-        for good in ["10.0.0.0/8", "127.0.0.1", "fd00::/8", "::1", "0.0.0.0/0"] {
-            assert!(is_network(good), "{good}");
-        }
-        for bad in ["10.0.0.0/33", "10.0.0/8", "proxy.example.com", "", "/8", "10.0.0.0/"] {
-            assert!(!is_network(bad), "{bad}");
-        }
     }
 }

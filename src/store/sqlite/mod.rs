@@ -29,7 +29,8 @@ use serde_json::Value;
 
 use self::checkpoint::Checkpointer;
 use self::open::Opener;
-pub use self::open::{Mode, OpenError};
+pub use self::open::OpenError;
+pub use super::Mode;
 use self::readers::Readers;
 use self::tx::Tx;
 use self::writer::Writer;

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, params};
 
+use crate::store::Mode;
+
 /// Older ones can corrupt a file in WAL mode that has two connections or more.
 const OLDEST_SQLITE: i32 = 3_051_003;
 const BUSY: Duration = Duration::from_secs(5);
@@ -14,15 +16,6 @@ const STATEMENTS: usize = 256;
 
 mod embedded {
     refinery::embed_migrations!("src/store/sqlite/migrations");
-}
-
-/// Who opens the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// The gateway: holds the file's lock, makes the file if there is none.
-    Serve,
-    /// A command beside a gateway that may be running.
-    Tool,
 }
 
 #[derive(Debug, thiserror::Error)]

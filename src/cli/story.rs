@@ -1,0 +1,112 @@
+//! A message's way, in words for a terminal.
+
+use serde_json::Value;
+
+use crate::domain::clock::Timestamp;
+use crate::store::{MessageState, PartStory, Story};
+
+/// Something that happened to a message.
+pub struct Step {
+    /// `None`: not known, or still going on.
+    pub at: Option<Timestamp>,
+    pub what: String,
+    /// What was said, a line each.
+    pub text: Vec<String>,
+}
+
+/// What happened so far, in order.
+pub fn steps(story: &Story) -> Vec<Step> {
+    let mut steps = vec![step(Some(story.received_at), "received".to_owned())];
+    if let Some(turn) = &story.turn {
+        if turn.asked > 0 {
+            let again = if turn.asked > 1 { format!(", {} times", turn.asked) } else { String::new() };
+            steps.push(step(turn.asked_at, format!("asked agent {}{again}", turn.bot_id)));
+        }
+        if turn.ended_at.is_some() && !turn.event_kinds.is_empty() {
+            steps.push(step(turn.ended_at, format!("answered: {}", clean(&turn.event_kinds.join(", ")))));
+        }
+    }
+    let parts = story.parts.iter().enumerate();
+    steps.extend(parts.map(|(at, part)| part_step(at + 1, part)));
+    steps
+}
+
+fn step(at: Option<Timestamp>, what: String) -> Step {
+    Step { at, what, text: Vec::new() }
+}
+
+fn part_step(number: usize, part: &PartStory) -> Step {
+    let mut what = format!("part {number} ({}) {}", part.kind.as_str(), part.state);
+    if let Some(reason) = &part.reason {
+        what.push_str(&format!(": {}", clean(reason)));
+    }
+    if part.attempts > 1 {
+        what.push_str(&format!(", {} attempts", part.attempts));
+    }
+    Step { at: part.sent_at, what, text: part.part.as_ref().map(part_text).unwrap_or_default() }
+}
+
+/// What a part says, where its connector put it; otherwise the part as it is.
+fn part_text(part: &Value) -> Vec<String> {
+    fn text(part: &Value) -> Option<&str> {
+        match part {
+            Value::String(text) => Some(text),
+            Value::Object(fields) => {
+                ["plain", "text", "message", "body"].iter().find_map(|key| text(fields.get(*key)?))
+            }
+            _ => None,
+        }
+    }
+    lines(&text(part).map_or_else(|| part.to_string(), str::to_owned))
+}
+
+/// The state, with why.
+pub fn state(story: &Story) -> String {
+    let mut text = story.state.as_str().to_owned();
+    if let Some(reason) = &story.reason {
+        text.push_str(&format!(": {}", clean(reason)));
+    }
+    if let Some(detail) = story.detail.as_deref().filter(|detail| !detail.is_empty()) {
+        text.push_str(&format!(" ({})", clean(detail)));
+    }
+    text
+}
+
+/// Nothing more will happen to it by itself.
+pub fn is_over(story: &Story) -> bool {
+    use MessageState::{Answered, Asking, Done, Dropped, Failed, Held, Received};
+    match story.state {
+        Received | Asking | Answered => false,
+        Done | Dropped | Failed | Held => true,
+    }
+}
+
+/// Somebody else's text as one line that can't command the terminal.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+}
+
+/// Somebody else's text, likewise, in its own lines.
+pub fn lines(text: &str) -> Vec<String> {
+    text.lines().map(clean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_part_is_found_in_each_connectors_shape() {
+        assert_eq!(part_text(&json!("one\ntwo")), ["one", "two"]);
+        assert_eq!(part_text(&json!({"html": "<b>hi</b>", "plain": "hi"})), ["hi"]);
+        assert_eq!(part_text(&json!({"type": "text", "text": {"body": "hi"}})), ["hi"]);
+        assert_eq!(part_text(&json!({"type": "no_reply"})), [r#"{"type":"no_reply"}"#]);
+    }
+
+    #[test]
+    fn a_customers_text_can_not_command_the_terminal() {
+        assert_eq!(lines("a\u{1b}[2Jb\nc\u{9b}d"), ["a\u{fffd}[2Jb", "c\u{fffd}d"]);
+    }
+}

@@ -1,0 +1,102 @@
+//! Answers that somebody waits for in the response to a webhook.
+
+use super::deliveries;
+use super::lanes::{self, FIRST_PART};
+use super::tx::{Tx, from_json, get, params, parsed, state};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{LaneId, MessageId};
+use crate::store::{AnswerPart, AnswerState, MessageState, Result, Work};
+
+struct Asked {
+    ended: bool,
+    turn: Option<String>,
+    lane: Option<LaneId>,
+}
+
+async fn asked(tx: &Tx<'_>, message: MessageId) -> Result<Option<Asked>> {
+    let sql = "SELECT state, turn, lane FROM fini_bridge.messages WHERE id = $1";
+    tx.one(sql, params![message.to_string()], |row| {
+        let ended = !matches!(state(get(row, 0)?)?, MessageState::Received | MessageState::Asking);
+        Ok(Asked { ended, turn: get(row, 1)?, lane: get::<Option<i64>>(row, 2)?.map(LaneId) })
+    })
+    .await
+}
+
+/// Between the end of its turn and its delivery nothing moves then.
+async fn asked_locked(tx: &Tx<'_>, message: MessageId) -> Result<Option<Asked>> {
+    if let Some(Asked { lane: Some(lane), .. }) = asked(tx, message).await? {
+        lanes::lock(tx, lane, Work::Turns).await?;
+        lanes::lock(tx, lane, Work::Deliveries).await?;
+    }
+    asked(tx, message).await
+}
+
+async fn parts(tx: &Tx<'_>, turn: &str) -> Result<Vec<AnswerPart>> {
+    let sql = "SELECT id, address, part FROM fini_bridge.parts WHERE turn = $1 AND part IS NOT NULL ORDER BY seq";
+    tx.all(sql, params![turn], |row| {
+        Ok(AnswerPart { id: parsed(get(row, 0)?)?, address: from_json(get(row, 1)?)?, part: from_json(get(row, 2)?)? })
+    })
+    .await
+}
+
+pub(super) async fn answer(tx: &Tx<'_>, message: MessageId) -> Result<AnswerState> {
+    Ok(match asked(tx, message).await? {
+        None => AnswerState::NoSuchMessage,
+        Some(Asked { ended: false, .. }) => AnswerState::Waiting,
+        Some(Asked { turn: None, .. }) => AnswerState::Ended(Vec::new()),
+        Some(Asked { turn: Some(turn), .. }) => AnswerState::Ended(parts(tx, &turn).await?),
+    })
+}
+
+pub(super) async fn claim(tx: &Tx<'_>, message: MessageId) -> Result<Option<Vec<AnswerPart>>> {
+    let Some(Asked { ended: true, turn, lane }) = asked_locked(tx, message).await? else { return Ok(None) };
+    let (Some(turn), Some(lane)) = (turn, lane) else { return Ok(Some(Vec::new())) };
+    let blocked = holds_up(tx, lane, &turn).await?;
+    let claimed = tx
+        .run(
+            "UPDATE fini_bridge.parts SET state = 'sent', sent_at = $1, reason = NULL
+             WHERE turn = $2 AND state = 'pending'",
+            params![tx.now(), &turn],
+        )
+        .await?;
+    if claimed > 0 {
+        deliveries::settle(tx, &turn).await?;
+        if blocked {
+            lanes::wake(tx, lane, Work::Deliveries, tx.now).await?;
+        }
+    }
+    Ok(Some(parts(tx, &turn).await?))
+}
+
+pub(super) async fn stop_waiting(tx: &Tx<'_>, message: MessageId) -> Result<()> {
+    let found = asked_locked(tx, message).await?;
+    tx.run(
+        "UPDATE fini_bridge.messages SET wait_until = NULL WHERE id = $1 AND wait_until IS NOT NULL",
+        params![message.to_string()],
+    )
+    .await?;
+    let Some(Asked { turn: Some(turn), lane: Some(lane), .. }) = found else { return Ok(()) };
+    let blocked = holds_up(tx, lane, &turn).await?;
+    // Another message of the same turn may have somebody who still waits.
+    let hold = deliveries::held_back_until(tx, &turn).await?;
+    let changed = tx
+        .run(
+            "UPDATE fini_bridge.parts SET hold_until = $1
+             WHERE turn = $2 AND state = 'pending' AND hold_until IS NOT NULL",
+            params![hold, &turn],
+        )
+        .await?;
+    if changed > 0 && blocked {
+        lanes::wake(tx, lane, Work::Deliveries, hold.map_or(tx.now, Timestamp::from_millis)).await?;
+    }
+    Ok(())
+}
+
+/// Whether the lane's deliveries wait because an answer of this turn is held back. Otherwise the lane has
+/// its own reason for when it is due, which is left alone.
+async fn holds_up(tx: &Tx<'_>, lane: LaneId, turn: &str) -> Result<bool> {
+    let first = tx
+        .one(FIRST_PART, params![lane.0], |row| Ok((get::<String>(row, 0)?, get::<Option<i64>>(row, 1)?)))
+        .await?;
+    Ok(first.is_some_and(|(of, until)| of == turn && until.is_some_and(|until| until > tx.now())))
+}

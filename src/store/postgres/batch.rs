@@ -1,0 +1,131 @@
+//! The group commit: what comes in while a transaction runs goes into the next one together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::core::Core;
+use super::intake::{self, Busy};
+use crate::store::{Accepted, NewItem, Result, StoreError};
+
+/// Beyond this the store is full: webhooks get 503.
+const QUEUE: usize = 8192;
+const BATCH: usize = 512;
+/// Those that wait for a lane which somebody else writes in, at the same time.
+const ALONE: usize = 4;
+/// A webhook's sender waits no longer (Slack: 3 s). What is committed after this is recognised when it is
+/// delivered again.
+const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
+
+struct Call {
+    items: Vec<NewItem>,
+    waiter: oneshot::Sender<Result<Vec<Accepted>>>,
+}
+
+pub(super) struct Batches {
+    queue: mpsc::Sender<Call>,
+}
+
+impl Batches {
+    pub(super) fn start(core: Arc<Core>) -> Self {
+        let (queue, calls) = mpsc::channel(QUEUE);
+        let desk = Desk { core, alone: Arc::new(Semaphore::new(ALONE)) };
+        tokio::spawn(desk.work(calls));
+        Self { queue }
+    }
+
+    pub(super) async fn accept(&self, items: Vec<NewItem>) -> Result<Vec<Accepted>> {
+        let (waiter, answer) = oneshot::channel();
+        self.queue.try_send(Call { items, waiter }).map_err(|error| {
+            StoreError::Unavailable(match error {
+                mpsc::error::TrySendError::Full(_) => "too much waits to be written".to_owned(),
+                mpsc::error::TrySendError::Closed(_) => "it has stopped".to_owned(),
+            })
+        })?;
+        match timeout(ANSWER_WITHIN, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(StoreError::Unavailable("it has stopped".to_owned())),
+            Err(_) => Err(StoreError::Unavailable("it didn't answer in time".to_owned())),
+        }
+    }
+}
+
+struct Desk {
+    core: Arc<Core>,
+    alone: Arc<Semaphore>,
+}
+
+impl Desk {
+    async fn work(self, mut calls: mpsc::Receiver<Call>) {
+        while let Some(first) = calls.recv().await {
+            let mut number = first.items.len();
+            let mut batch = vec![first];
+            while number < BATCH {
+                let Ok(call) = calls.try_recv() else { break };
+                number += call.items.len();
+                batch.push(call);
+            }
+            // Whoever is gone got its 503, and will deliver again.
+            batch.retain(|call| !call.waiter.is_closed());
+            if !batch.is_empty() {
+                self.commit(batch).await;
+            }
+        }
+    }
+
+    async fn commit(&self, batch: Vec<Call>) {
+        let items: Vec<&[NewItem]> = batch.iter().map(|call| call.items.as_slice()).collect();
+        let items = items.as_slice();
+        let outcome = self.core.write(|tx| intake::accept(tx, items, Busy::PassedOver).boxed()).await;
+        match outcome {
+            Ok(outcomes) => {
+                for (call, outcome) in batch.into_iter().zip(outcomes) {
+                    match outcome {
+                        Some(accepted) => drop(call.waiter.send(Ok(accepted))),
+                        None => self.alone(call),
+                    }
+                }
+            }
+            // One of them can't be written: the others shall not suffer for it.
+            Err(StoreError::Corrupt(_)) if batch.len() > 1 => {
+                for call in batch {
+                    self.alone(call);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the store could not commit");
+                for call in batch {
+                    drop(call.waiter.send(Err(copy(&error))));
+                }
+            }
+        }
+    }
+
+    fn alone(&self, call: Call) {
+        let (core, alone) = (Arc::clone(&self.core), Arc::clone(&self.alone));
+        tokio::spawn(async move {
+            let Ok(_turn) = alone.acquire().await else { return };
+            if call.waiter.is_closed() {
+                return;
+            }
+            let items = [call.items.as_slice()];
+            let items = items.as_slice();
+            let outcome = core.write(|tx| intake::accept(tx, items, Busy::WaitedFor).boxed()).await;
+            let answer = outcome.and_then(|mut outcomes| {
+                outcomes.pop().flatten().ok_or_else(|| StoreError::Unavailable("its chat is busy".to_owned()))
+            });
+            drop(call.waiter.send(answer));
+        });
+    }
+}
+
+fn copy(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable(why) => StoreError::Unavailable(why.clone()),
+        StoreError::Fenced => StoreError::Fenced,
+        StoreError::Corrupt(what) => StoreError::Corrupt(what.clone()),
+    }
+}

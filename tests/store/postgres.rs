@@ -1,0 +1,62 @@
+//! PostgreSQL as a backend of the suite. What is special to it is tested in `tests/postgres`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fini_bridge::domain::secret::Secret;
+use fini_bridge::store::postgres::Postgres;
+use fini_bridge::store::{Mode, Store};
+use tokio_postgres::Client;
+
+use crate::actors::TTL;
+use crate::database::server;
+use crate::{Backend, World};
+
+struct Database {
+    name: String,
+    client: Client,
+}
+
+impl Database {
+    async fn open(&self, mode: Mode) -> Arc<Postgres> {
+        let url = Secret::new(server().url(&self.name));
+        Postgres::open(Arc::new(move || url.clone()), mode).await.unwrap()
+    }
+}
+
+#[async_trait]
+impl Backend for Database {
+    async fn pass(&self, time: Duration) {
+        let passed = i64::try_from(time.as_millis()).unwrap();
+        self.client.execute("UPDATE public.clock SET ms = ms + $1", &[&passed]).await.unwrap();
+    }
+
+    /// Nobody can tell that it is dead but by its leases, which end.
+    async fn restart(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        drop(store);
+        self.pass(TTL).await;
+        self.open(Mode::Serve).await
+    }
+
+    async fn beside(&self) -> Arc<dyn Store> {
+        self.open(Mode::Serve).await
+    }
+}
+
+pub async fn world() -> World {
+    let name = server().database().await;
+    let client = server().connect(&name).await;
+    let database = Database { name, client };
+    let store = database.open(Mode::Serve).await;
+    database
+        .client
+        .batch_execute(
+            "CREATE TABLE public.clock AS SELECT 1790000000000::bigint AS ms;
+             CREATE OR REPLACE FUNCTION fini_bridge.now_ms() RETURNS bigint LANGUAGE sql VOLATILE AS
+                 'SELECT ms FROM public.clock'",
+        )
+        .await
+        .unwrap();
+    World { store, backend: Box::new(database) }
+}
