@@ -91,7 +91,7 @@ impl Gateway {
             installation_key,
             public_url: settings.server.public_url.clone(),
             trusted_proxies: TrustedProxies::parse(&settings.server.trusted_proxies)?,
-            max_body: settings.server.max_body.0,
+            bodies: web::Bodies::new(settings.server.max_body.0),
         };
         let state = AdminState {
             store: store.clone(),

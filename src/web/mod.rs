@@ -15,6 +15,7 @@ use crate::domain::span::{Size, Span};
 pub use health::{Phase, Readiness};
 pub use intake::Intake;
 pub use proxies::{NotANetwork, TrustedProxies};
+pub use request::Bodies;
 pub use server::{AdminState, Listener, admin, listen_metrics, public};
 
 /// `[server]`
