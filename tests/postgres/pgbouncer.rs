@@ -19,7 +19,7 @@ impl Bouncer {
         let (folder, port) = (folder("pgbouncer"), free_port());
         let settings = format!(
             "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             auth_type = any\nauth_file = {}/users\npool_mode = transaction\ndefault_pool_size = 3\nunix_socket_dir =\n\
+             auth_type = trust\nauth_file = {}/users\npool_mode = transaction\ndefault_pool_size = 3\nunix_socket_dir =\n\
              ignore_startup_parameters = extra_float_digits\n",
             server().port,
             folder.display(),
@@ -49,8 +49,10 @@ impl Drop for Bouncer {
 async fn everything_works_through_pgbouncer_in_transaction_mode() {
     let (name, bouncer) = (server().database().await, Bouncer::start());
     let port = bouncer.port;
-    soon("PgBouncer", Duration::from_secs(10), async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok())
-        .await;
+    soon("PgBouncer", Duration::from_secs(10), async || {
+        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+    })
+    .await;
     let url = format!("postgres://postgres@127.0.0.1:{port}/{name}?pgbouncer=true&sslmode=disable");
     let stores = futures::future::join_all((0..3).map(|_| open(&url))).await;
     let work = futures::future::join_all((0..30).map(|number| {
