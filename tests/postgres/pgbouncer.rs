@@ -1,5 +1,6 @@
 //! PgBouncer in transaction mode: every transaction may meet another session of the server.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::{open, soon};
 struct Bouncer {
     process: Child,
     port: u16,
+    folder: PathBuf,
 }
 
 impl Bouncer {
@@ -34,7 +36,7 @@ impl Bouncer {
             .stderr(Stdio::null())
             .spawn()
             .expect("no pgbouncer: `make setup` installs it (Debian: pgbouncer)");
-        Self { process, port }
+        Self { process, port, folder }
     }
 }
 
@@ -42,6 +44,7 @@ impl Drop for Bouncer {
     fn drop(&mut self) {
         let _ = Command::new("kill").arg(self.process.id().to_string()).status();
         let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
