@@ -101,7 +101,8 @@ fn composes_replicas_are_haproxys_and_believe_it() {
     let toml = folder.path().join("fini-bridge.toml");
     std::fs::copy("config/fini-bridge.toml", &toml).unwrap();
     let services = compose["services"].as_hash().unwrap();
-    let replicas: Vec<&str> = services.keys().filter_map(Yaml::as_str).filter(|name| name.starts_with("bridge")).collect();
+    let replicas: Vec<&str> =
+        services.keys().filter_map(Yaml::as_str).filter(|name| name.starts_with("bridge")).collect();
     assert_eq!(replicas.len(), servers);
     for name in replicas {
         assert!(haproxy.contains(&format!("server {name} {name}:8080")));
@@ -160,7 +161,8 @@ fn the_image_is_built_from_what_is_let_in_with_our_toolchain() {
     let toolchain = after(&read("rust-toolchain.toml"), "channel =").trim_matches('"').to_owned();
     assert!(dockerfile.contains(&format!("RUSTUP_TOOLCHAIN={toolchain} ")));
     assert!(dockerfile.contains(&format!("FROM rust:{}-slim", toolchain.trim_end_matches(".0"))));
-    let copied = dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")).filter(|rest| !rest.starts_with("--"));
+    let copied =
+        dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")).filter(|rest| !rest.starts_with("--"));
     for source in copied.flat_map(|rest| rest.split(' ').rev().skip(1).collect::<Vec<_>>()) {
         assert!(Path::new(source).exists(), "{source}");
         assert!(ignore.lines().any(|line| line == format!("!{source}")), "{source} is kept out");

@@ -32,7 +32,7 @@ const MOST_RAW: usize = 64 * 1024;
 /// Learning who we are must not cost the platform its patience (Slack's is 3 s).
 const PREPARE_WITHIN: Duration = Duration::from_millis(1500);
 /// When the store is back is not known; a second is soon enough.
-const RETRY_AFTER_SECS: &str = "2";
+pub(super) const RETRY_AFTER_SECS: &str = "2";
 
 pub struct Intake {
     pub store: Arc<dyn Store>,

@@ -16,7 +16,7 @@ pub use health::{Phase, Readiness};
 pub use intake::Intake;
 pub use proxies::{NotANetwork, TrustedProxies};
 pub use request::Bodies;
-pub use server::{AdminState, Listener, admin, listen_metrics, public};
+pub use server::{AdminState, Listener, admin, listen_metrics, public, waiting};
 
 /// `[server]`
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
