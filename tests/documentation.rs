@@ -1,6 +1,13 @@
 //! The documents keep their word: what they name is there, what they show works.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods
+)]
 
 mod support;
 
@@ -322,7 +329,12 @@ struct Receiver {
 impl Receiver {
     fn start(program: &Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut child = interpreter(program).env("PORT", port.to_string()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = interpreter(program)
+            .env("PORT", port.to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let said: Arc<Mutex<String>> = Arc::default();
         let (lines, into) = (BufReader::new(child.stdout.take().unwrap()).lines(), said.clone());
         std::thread::spawn(move || {
