@@ -1,6 +1,6 @@
 //! `fini-bridge sandbox`, the real binary: over its page's HTTP interface, and in a real headless Chromium.
 
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
 
 mod support;
 

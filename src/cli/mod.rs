@@ -5,6 +5,7 @@
 mod agents;
 mod check;
 mod export;
+mod health;
 mod logging;
 mod messages;
 mod register;
@@ -56,6 +57,7 @@ enum Command {
     Messages(messages::Arguments),
     Secret(secret::Arguments),
     Schema(schema::Arguments),
+    Health(health::Arguments),
 }
 
 /// How a command failed, by the exit code that says so.
@@ -101,6 +103,7 @@ pub fn main() -> ExitCode {
             Command::Messages(arguments) => messages::run(arguments).await,
             Command::Secret(arguments) => secret::run(arguments),
             Command::Schema(arguments) => schema::run(arguments),
+            Command::Health(arguments) => health::run(arguments).await,
         }
     });
     match outcome {

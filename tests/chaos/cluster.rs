@@ -113,9 +113,9 @@ impl Cluster {
         cluster
     }
 
-    pub async fn start_replica(&mut self, replica: usize, environment: &[(&str, String)]) {
-        let mut environment = environment.to_vec();
-        environment.push(("FINI_BRIDGE__SERVER__LISTEN", format!("127.0.0.1:{}", self.ports[replica])));
+    pub async fn start_replica(&mut self, replica: usize, environment: &[(&str, &str)]) {
+        let listen = format!("127.0.0.1:{}", self.ports[replica]);
+        let environment = [environment, &[("FINI_BRIDGE__SERVER__LISTEN", listen.as_str())]].concat();
         self.replicas[replica] = Some(Process::start_with(&self.world.config_path(), "info", &environment).await);
     }
 

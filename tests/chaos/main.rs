@@ -112,7 +112,7 @@ async fn dies_at(name: &str, later: bool) -> Verdict {
         cluster.world.fini.faults().add(once);
     }
     cluster.kill(0);
-    cluster.start_replica(0, &[("FAILPOINTS", format!("{name}=1*return"))]).await;
+    cluster.start_replica(0, &[("FAILPOINTS", &format!("{name}=1*return"))]).await;
     // The sender tries until it is acknowledged; meanwhile the process dies and comes back.
     let died = {
         let (cluster, load) = (&mut cluster, &mut load);

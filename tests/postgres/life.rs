@@ -78,7 +78,8 @@ async fn a_transaction_that_hangs_in_one_lane_holds_up_no_other() {
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     assert!(at - began < Duration::from_secs(3), "a webhook's sender waits 3 s");
     assert_eq!(lease_all(store.as_ref(), Work::Turns).await.len(), 20);
-    soon("alice's lane", Duration::from_secs(10), async || !lease_all(store.as_ref(), Work::Turns).await.is_empty()).await;
+    soon("alice's lane", Duration::from_secs(10), async || !lease_all(store.as_ref(), Work::Turns).await.is_empty())
+        .await;
 }
 
 /// A backup, or an analyst's session: dead rows can't be removed meanwhile.
@@ -87,7 +88,9 @@ async fn work_goes_on_beside_an_idle_transaction() {
     let name = server().database().await;
     let store = open(&server().url(&name)).await;
     let idle = server().connect(&name).await;
-    idle.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM fini_bridge.messages").await.unwrap();
+    idle.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM fini_bridge.messages")
+        .await
+        .unwrap();
     for number in 0..50 {
         let id = say(store.as_ref(), "alice", &number.to_string()).await;
         turn(store.as_ref(), vec![part(0, "hi")]).await;
@@ -98,7 +101,7 @@ async fn work_goes_on_beside_an_idle_transaction() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_away_at_the_start_is_waited_for() {
-    let server = Server::start(&[]);
+    let server = Server::start();
     let url = server.url("postgres");
     server.signal("-STOP");
     let store = open(&url).await;
@@ -137,10 +140,7 @@ async fn a_database_that_can_only_be_read_is_not_there() {
     store.probe().await.unwrap();
     let admin = server().connect("postgres").await;
     admin.batch_execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await.unwrap();
-    admin
-        .query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", &[&name])
-        .await
-        .unwrap();
+    admin.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", &[&name]).await.unwrap();
     soon("red", Duration::from_secs(5), async || store.probe().await.is_err()).await;
     assert!(matches!(try_say(store.as_ref(), "alice", "k").await, Err(StoreError::Unavailable(_))));
     admin.batch_execute(&format!("ALTER DATABASE {name} RESET default_transaction_read_only")).await.unwrap();

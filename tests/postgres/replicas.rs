@@ -40,7 +40,11 @@ async fn one_message_that_comes_to_all_replicas_at_once_is_new_once() {
         });
         let new: Vec<_> = new.collect();
         assert_eq!(new.len(), 1, "{outcomes:?}");
-        assert!(outcomes.iter().all(|outcome| matches!(outcome, Accepted::New(id) | Accepted::Duplicate(id) if *id == new[0])));
+        assert!(
+            outcomes
+                .iter()
+                .all(|outcome| matches!(outcome, Accepted::New(id) | Accepted::Duplicate(id) if *id == new[0]))
+        );
     }
 }
 

@@ -3,7 +3,10 @@
 
 #![allow(dead_code, clippy::disallowed_methods)]
 
+pub mod balancer;
+pub mod fleet;
 pub mod outside;
+pub mod relay;
 pub mod senders;
 
 use std::io::{BufRead, BufReader};
@@ -118,8 +121,7 @@ impl World {
     }
 
     pub fn signal(&self, name: &str) {
-        let id = self.process().child.id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+        self.process().signal(name);
     }
 
     /// SIGTERM, and what came of it.
@@ -129,8 +131,7 @@ impl World {
     }
 
     pub async fn exited(&mut self, within: Duration) -> ExitStatus {
-        let mut process = self.process.take().unwrap();
-        eventually("the process ends", within, async || process.child.try_wait().unwrap()).await
+        self.process.take().unwrap().exited(within).await
     }
 
     pub fn url(&self, channel: &str) -> String {
@@ -200,11 +201,11 @@ impl Process {
     }
 
     /// With further variables in its environment.
-    pub async fn start_with(config: &Path, level: &str, environment: &[(&str, String)]) -> Self {
+    pub async fn start_with(config: &Path, level: &str, environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_fini-bridge"))
             .args(["serve", "--log", level, "--log-json", "--config"])
             .arg(config)
-            .envs(environment.iter().map(|(name, value)| (*name, value.as_str())))
+            .envs(environment.iter().copied())
             .current_dir(config.parent().unwrap())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -224,6 +225,14 @@ impl Process {
         process.address = address;
         process.admin = admin;
         process
+    }
+
+    pub fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    pub async fn exited(mut self, within: Duration) -> ExitStatus {
+        eventually("the process ends", within, async || self.child.try_wait().unwrap()).await
     }
 
     /// What it logged so far.

@@ -95,8 +95,7 @@ pub(super) async fn stop_waiting(tx: &Tx<'_>, message: MessageId) -> Result<()> 
 /// Whether the lane's deliveries wait because an answer of this turn is held back. Otherwise the lane has
 /// its own reason for when it is due, which is left alone.
 async fn holds_up(tx: &Tx<'_>, lane: LaneId, turn: &str) -> Result<bool> {
-    let first = tx
-        .one(FIRST_PART, params![lane.0], |row| Ok((get::<String>(row, 0)?, get::<Option<i64>>(row, 1)?)))
-        .await?;
+    let first =
+        tx.one(FIRST_PART, params![lane.0], |row| Ok((get::<String>(row, 0)?, get::<Option<i64>>(row, 1)?))).await?;
     Ok(first.is_some_and(|(of, until)| of == turn && until.is_some_and(|until| until > tx.now())))
 }

@@ -54,11 +54,7 @@ impl Belfry {
     }
 
     pub(super) fn bells(&self) -> Bells {
-        Bells {
-            turns: self.turns.subscribe(),
-            deliveries: self.deliveries.subscribe(),
-            ended: self.ended.subscribe(),
-        }
+        Bells { turns: self.turns.subscribe(), deliveries: self.deliveries.subscribe(), ended: self.ended.subscribe() }
     }
 
     /// After a commit of this process.

@@ -227,12 +227,7 @@ pub(super) async fn moved(tx: &Tx<'_>, lease: &Lease, address: &Value) -> Result
 }
 
 /// A report can come before the send's own answer, and can settle one whose outcome was never known.
-pub(super) async fn report(
-    tx: &Tx<'_>,
-    channel: &ChannelName,
-    of: &Reported,
-    outcome: &ReportOutcome,
-) -> Result<bool> {
+pub(super) async fn report(tx: &Tx<'_>, channel: &ChannelName, of: &Reported, outcome: &ReportOutcome) -> Result<bool> {
     let found = match of {
         Reported::Receipt(receipt) => {
             let sql = "SELECT id, lane FROM fini_bridge.parts

@@ -184,8 +184,7 @@ fn decide<'d, 'i>(
     known: HashMap<Key<'i>, MessageId>,
     lanes: &BTreeMap<Chat<'i>, i64>,
 ) -> Decided<'d, 'i> {
-    let mut decided =
-        Decided { new: Vec::new(), new_lanes: BTreeMap::new(), known, unknown_chats: HashSet::new() };
+    let mut decided = Decided { new: Vec::new(), new_lanes: BTreeMap::new(), known, unknown_chats: HashSet::new() };
     for item in calls.iter().flatten().flatten() {
         if decided.known.contains_key(&item.key) {
             continue;

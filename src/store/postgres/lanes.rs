@@ -42,13 +42,7 @@ const STILL_OURS: &str = "SELECT s.lane, s.work, s.fence FROM fini_bridge.schedu
 pub(super) const FIRST_PART: &str = "SELECT turn, hold_until FROM fini_bridge.parts
     WHERE lane = $1 AND state IN ('pending', 'sending') ORDER BY seq LIMIT 1";
 
-pub(super) async fn lease(
-    tx: &Tx<'_>,
-    work: Work,
-    owner: &Owner,
-    wants: &[Want],
-    ttl: Duration,
-) -> Result<Vec<Lease>> {
+pub(super) async fn lease(tx: &Tx<'_>, work: Work, owner: &Owner, wants: &[Want], ttl: Duration) -> Result<Vec<Lease>> {
     let mut leases = Vec::new();
     let until = tx.now.plus(ttl).as_millis();
     for want in wants {
@@ -91,9 +85,8 @@ pub(super) async fn renew(tx: &Tx<'_>, owner: &Owner, leases: &[Lease], ttl: Dur
         ours.extend(tx.all(STILL_OURS, values, read).await?);
     }
     let is_ours = |lease: &Lease| {
-        ours.iter().any(|(lane, work, fence)| {
-            *lane == lease.lane.0 && work == name(lease.work) && *fence == lease.fence
-        })
+        ours.iter()
+            .any(|(lane, work, fence)| *lane == lease.lane.0 && work == name(lease.work) && *fence == lease.fence)
     };
     Ok(leases.iter().map(is_ours).collect())
 }

@@ -25,12 +25,10 @@ pub(super) fn config(check: Check, roots: Option<&Path>) -> Result<ClientConfig,
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let strict: Arc<dyn ServerCertVerifier> = match roots {
         _ if check == Check::Nothing => Arc::new(Lenient { inner: None, provider }),
-        Some(path) => {
-            WebPkiServerVerifier::builder_with_provider(Arc::new(read(path)?), Arc::clone(&provider))
-                .build()
-                .map_err(|error| Error::General(error.to_string()))
-                .map(|inner| lenient(check, inner, provider))?
-        }
+        Some(path) => WebPkiServerVerifier::builder_with_provider(Arc::new(read(path)?), Arc::clone(&provider))
+            .build()
+            .map_err(|error| Error::General(error.to_string()))
+            .map(|inner| lenient(check, inner, provider))?,
         None => {
             let inner = Arc::new(rustls_platform_verifier::Verifier::new(Arc::clone(&provider))?);
             lenient(check, inner, provider)
@@ -39,7 +37,11 @@ pub(super) fn config(check: Check, roots: Option<&Path>) -> Result<ClientConfig,
     Ok(builder.dangerous().with_custom_certificate_verifier(strict).with_no_client_auth())
 }
 
-fn lenient(check: Check, inner: Arc<dyn ServerCertVerifier>, provider: Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
+fn lenient(
+    check: Check,
+    inner: Arc<dyn ServerCertVerifier>,
+    provider: Arc<CryptoProvider>,
+) -> Arc<dyn ServerCertVerifier> {
     match check {
         Check::IssuerAndName => inner,
         Check::Issuer | Check::Nothing => Arc::new(Lenient { inner: Some(inner), provider }),

@@ -11,10 +11,10 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Error, Row};
 
 use super::bells;
+use crate::domain::clock::Timestamp;
 pub(super) use crate::store::column::{
     corrupt, count, from_json, kind, moment, parsed, role, rows, state, to_json, work,
 };
-use crate::domain::clock::Timestamp;
 use crate::store::{Result, StoreError, Work};
 
 /// A value of a statement, with the type that it has there.
@@ -258,16 +258,14 @@ pub(super) fn get<'r, T: FromSql<'r>>(row: &'r Row, column: usize) -> Result<T> 
 pub(super) fn failed(error: &Error) -> StoreError {
     let Some(db) = error.as_db_error() else {
         // Without an answer of the server only a value of ours can be wrong; all else is the connection.
-        let why = std::error::Error::source(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+        let why =
+            std::error::Error::source(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
         return StoreError::Unavailable(why);
     };
     let code = db.code().code();
     // 22: the message would quote a value.
-    let why = if code.starts_with("22") {
-        format!("SQLSTATE {code}")
-    } else {
-        format!("{} (SQLSTATE {code})", db.message())
-    };
+    let why =
+        if code.starts_with("22") { format!("SQLSTATE {code}") } else { format!("{} (SQLSTATE {code})", db.message()) };
     match code.get(..2) {
         // Connection, authentication, no such database, no right, retry, no resources, state, intervention, system.
         Some("08" | "28" | "3D" | "40" | "53" | "57" | "58") => StoreError::Unavailable(why),

@@ -28,12 +28,12 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use self::checkpoint::Checkpointer;
-use self::open::Opener;
 pub use self::open::OpenError;
-pub use super::Mode;
+use self::open::Opener;
 use self::readers::Readers;
 use self::tx::Tx;
 use self::writer::Writer;
+pub use super::Mode;
 use super::{
     Accepted, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Doubt, Filter, LaneView, Lease, NewItem,
     Next, Outgoing, Result, Retried, SendEnd, Stats, Store, Story, TurnEnd, Want, Work,

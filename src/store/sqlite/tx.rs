@@ -6,7 +6,9 @@ use std::cell::Cell;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Row};
 
 use crate::domain::clock::Timestamp;
-pub(super) use crate::store::column::{corrupt, count, from_json, kind, moment, parsed, role, rows, state, to_json, work};
+pub(super) use crate::store::column::{
+    corrupt, count, from_json, kind, moment, parsed, role, rows, state, to_json, work,
+};
 use crate::store::{Result, StoreError, Work};
 
 /// Which bells to ring once the transaction is committed.

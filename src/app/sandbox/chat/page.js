@@ -167,9 +167,9 @@ function stepItem(step, began) {
   const events = step.events.map((event) =>
     element(
       "span",
-      { className: "event", data: { shown: event.shown } },
+      { className: "event", data: { fate: event.fate } },
       `${event.code} `,
-      element("b", { textContent: `· ${NOTES[event.shown]}` }),
+      element("b", { textContent: `· ${NOTES[event.fate]}` }),
     ),
   );
   return element(

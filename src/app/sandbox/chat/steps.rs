@@ -35,12 +35,12 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SeenEvent {
     pub code: String,
-    pub shown: Shown,
+    pub fate: Fate,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Shown {
+pub enum Fate {
     /// The message itself, which Fini gives back with its answer.
     Question,
     Shown,
@@ -160,7 +160,7 @@ fn answered(story: Option<&Story>, turn: Option<&TurnStory>) -> Step {
     }
     let replies = story.parts.iter().filter(|part| part.kind == ReplyKind::Message).count();
     let events = seen(&turn.event_kinds, replies);
-    let answers = events.iter().filter(|event| event.shown != Shown::Question).count();
+    let answers = events.iter().filter(|event| event.fate != Fate::Question).count();
     let kept = answers.saturating_sub(replies);
     let title = format!("Fini answered with {}", count(answers, "event"));
     let detail = match (kept, replies) {
@@ -176,13 +176,13 @@ fn seen(codes: &[String], replies: usize) -> Vec<SeenEvent> {
     let is_message = |code: &str| matches!(code, "finibot/message" | "agent/message");
     let messages = codes.iter().filter(|code| is_message(code)).count();
     let event = |code: &String| {
-        let shown = match is_message(code) {
-            true if replies >= messages => Shown::Shown,
-            true if replies > 0 => Shown::IfItHasText,
-            _ if code == "user/message" => Shown::Question,
-            _ => Shown::KeptBack,
+        let fate = match is_message(code) {
+            true if replies >= messages => Fate::Shown,
+            true if replies > 0 => Fate::IfItHasText,
+            _ if code == "user/message" => Fate::Question,
+            _ => Fate::KeptBack,
         };
-        SeenEvent { code: code.clone(), shown }
+        SeenEvent { code: code.clone(), fate }
     };
     codes.iter().map(event).collect()
 }
@@ -287,8 +287,8 @@ mod tests {
         let (answered, delivered) = last_two(&story);
         assert_eq!(answered.detail, "1 event kept back: not for the customer");
         assert_eq!(
-            answered.events.iter().map(|event| event.shown).collect::<Vec<_>>(),
-            [Shown::Question, Shown::KeptBack, Shown::Shown]
+            answered.events.iter().map(|event| event.fate).collect::<Vec<_>>(),
+            [Fate::Question, Fate::KeptBack, Fate::Shown]
         );
         assert_eq!((delivered.state, delivered.title.as_str()), (StepState::Done, "Delivered 1 message"));
     }
@@ -306,7 +306,7 @@ mod tests {
     fn of_messages_without_text_nobody_says_that_they_were_shown() {
         let story = story(&["finibot/message", "finibot/message"], &[(ReplyKind::Message, "sent")]);
         let (answered, _) = last_two(&story);
-        assert!(answered.events.iter().all(|event| event.shown == Shown::IfItHasText));
+        assert!(answered.events.iter().all(|event| event.fate == Fate::IfItHasText));
         assert_eq!(answered.detail, "1 event kept back: not for the customer");
     }
 
