@@ -159,7 +159,8 @@ fn every_test_that_a_page_names_exists() {
     sources.extend(files(Path::new("src"), "rs"));
     let sources: String = sources.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
     let mut missing = Vec::new();
-    for (path, text) in pages() {
+    // Decisions name other people's settings.
+    for (path, text) in pages().into_iter().filter(|(path, _)| !path.starts_with("docs/decisions")) {
         for code in codes(&text) {
             let sentence = code.matches('_').count() >= 3
                 && code.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
