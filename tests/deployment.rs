@@ -174,7 +174,7 @@ async fn health_tells_a_gateway_that_takes_webhooks_from_one_that_does_not() {
     let mut world = World::prepare(CHANNELS).await;
     let listen = support::fleet::free_address(40);
     let fixed = std::fs::read_to_string(world.config_path()).unwrap();
-    let fixed = fixed.replacen("listen = \"127.0.0.1:0\"", &format!("listen = \"{listen}\""), 1);
+    let fixed = fixed.replace("[server]\nlisten = \"127.0.0.1:0\"", &format!("[server]\nlisten = \"{listen}\""));
     std::fs::write(world.config_path(), fixed.replace("lame_duck = \"0s\"", "lame_duck = \"5s\"")).unwrap();
     let health = world.command(&["health"]);
     assert_eq!(health.status.code(), Some(1), "nobody is there");

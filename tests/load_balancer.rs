@@ -1,6 +1,9 @@
 //! Behind a load balancer: real nginx and real HAProxy, configured by the samples of `config/deploy`, in front of
 //! real gateways. What their senders see, and what arrives.
 
+#[allow(dead_code)]
+#[path = "support/database.rs"]
+mod database;
 mod support;
 
 use std::collections::HashSet;
@@ -47,8 +50,8 @@ behind_both! {
     a_signature_over_the_address_holds_by_the_headers_of_a_trusted_proxy
     a_signature_over_the_address_holds_by_public_url
     what_a_sender_claims_of_its_address_counts_for_nothing
-    a_rolling_restart_shows_no_sender_anything_but_200
-    a_killed_replica_shows_no_sender_anything_but_200
+    a_rolling_restart_shows_no_sender_anything_but_200_and_stores_nothing_twice
+    a_killed_replica_shows_no_sender_anything_but_200_and_stores_nothing_twice
 }
 
 const MAX_BODY: usize = 4 * 1024 * 1024;
@@ -364,8 +367,14 @@ async fn verdict(fleet: &Fleet, stores: &Stores, sent: Vec<Sent>) {
     }
 }
 
-async fn a_rolling_restart_shows_no_sender_anything_but_200(kind: Kind) {
-    rolling_restart(kind, Stores::OfTheirOwn).await;
+/// Of one PostgreSQL for all.
+async fn shared() -> Stores {
+    let server = database::server();
+    Stores::Shared(server.url(&server.database().await))
+}
+
+async fn a_rolling_restart_shows_no_sender_anything_but_200_and_stores_nothing_twice(kind: Kind) {
+    rolling_restart(kind, shared().await).await;
 }
 
 async fn rolling_restart(kind: Kind, stores: Stores) {
@@ -395,8 +404,8 @@ async fn rolling_restart(kind: Kind, stores: Stores) {
     verdict(&fleet, &stores, sent).await;
 }
 
-async fn a_killed_replica_shows_no_sender_anything_but_200(kind: Kind) {
-    kills(kind, Stores::OfTheirOwn).await;
+async fn a_killed_replica_shows_no_sender_anything_but_200_and_stores_nothing_twice(kind: Kind) {
+    kills(kind, shared().await).await;
 }
 
 async fn kills(kind: Kind, stores: Stores) {

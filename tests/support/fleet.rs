@@ -54,11 +54,10 @@ impl Fleet {
             Stores::Shared(url) => url.clone(),
         };
         let replica = &mut self.replicas[number];
-        let listen = replica.address.to_string();
         let environment = [
-            ("FINI_BRIDGE__SERVER__LISTEN", listen.as_str()),
-            ("FINI_BRIDGE__SERVER__LAME_DUCK", "5s"),
-            ("FINI_BRIDGE__STORE__URL", &url),
+            ("FINI_BRIDGE__SERVER__LISTEN", replica.address.to_string()),
+            ("FINI_BRIDGE__SERVER__LAME_DUCK", "5s".to_owned()),
+            ("FINI_BRIDGE__STORE__URL", url),
         ];
         replica.process = Some(Process::start_with(&config, "info", &environment).await);
     }

@@ -9,6 +9,7 @@ pub mod outside;
 pub mod relay;
 pub mod senders;
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -197,15 +198,15 @@ pub fn run(arguments: &[&str], folder: &Path) -> std::process::Output {
 
 impl Process {
     pub async fn start(config: &Path, level: &str) -> Self {
-        Self::start_with(config, level, &[]).await
+        Self::start_with::<&str>(config, level, &[]).await
     }
 
     /// With further variables in its environment.
-    pub async fn start_with(config: &Path, level: &str, environment: &[(&str, &str)]) -> Self {
+    pub async fn start_with<V: AsRef<OsStr>>(config: &Path, level: &str, environment: &[(&str, V)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_fini-bridge"))
             .args(["serve", "--log", level, "--log-json", "--config"])
             .arg(config)
-            .envs(environment.iter().copied())
+            .envs(environment.iter().map(|(name, value)| (*name, value)))
             .current_dir(config.parent().unwrap())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

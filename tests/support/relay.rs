@@ -19,6 +19,9 @@ pub enum Weather {
     Frozen,
 }
 
+const TURNED_AWAY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 7\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
 pub struct Relay {
     pub address: SocketAddr,
     seen: Arc<Seen>,
@@ -80,8 +83,8 @@ async fn carry(mut from: TcpStream, to: SocketAddr, sky: watch::Receiver<Weather
                 if weather == Weather::Frozen || (webhook && weather == Weather::TurnedAway) {
                     seen.accidents.fetch_add(usize::from(begins(b"POST ")), Ordering::SeqCst);
                     if weather == Weather::TurnedAway {
-                        let refusal = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n";
-                        let _ = from.write_all(refusal).await;
+                        let _ = from.write_all(TURNED_AWAY).await;
+                        let _ = from.shutdown().await;
                     }
                     // Until the other side gives up.
                     while matches!(from.read(&mut request).await, Ok(1..)) {}
