@@ -140,5 +140,5 @@ impl Drop for Server {
 /// The one of this process.
 pub fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::start())
+    SERVER.get_or_init(Server::start)
 }
