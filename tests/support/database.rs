@@ -1,6 +1,8 @@
 //! A real PostgreSQL of the test process's own, from the system's binaries: on a port that is free, in a
 //! folder that goes away with the process, a fresh database for whoever asks.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
