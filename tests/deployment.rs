@@ -1,6 +1,8 @@
 //! The samples of `config/deploy` and the Dockerfile: they are what they say, their numbers fit together, and the
 //! gateway accepts the configuration in them. That the load balancers' work is for `load_balancer.rs`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
+
 mod support;
 
 use std::path::Path;

@@ -1,6 +1,8 @@
 //! Behind a load balancer: real nginx and real HAProxy, configured by the samples of `config/deploy`, in front of
 //! real gateways. What their senders see, and what arrives.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
+
 #[allow(dead_code)]
 #[path = "support/database.rs"]
 mod database;
