@@ -1,15 +1,7 @@
 //! The samples of `config/deploy` and the Dockerfile: they are what they say, their numbers fit together, and the
 //! gateway accepts the configuration in them. That the load balancers' work is for `load_balancer.rs`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::disallowed_methods
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
 
 mod support;
 

@@ -1,6 +1,13 @@
 //! The documents keep their word: what they name is there, what they show works.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods
+)]
 
 mod support;
 
@@ -152,7 +159,8 @@ fn every_test_that_a_page_names_exists() {
     sources.extend(files(Path::new("src"), "rs"));
     let sources: String = sources.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
     let mut missing = Vec::new();
-    for (path, text) in pages() {
+    // Decisions name other people's settings.
+    for (path, text) in pages().into_iter().filter(|(path, _)| !path.starts_with("docs/decisions")) {
         for code in codes(&text) {
             let sentence = code.matches('_').count() >= 3
                 && code.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
@@ -322,7 +330,12 @@ struct Receiver {
 impl Receiver {
     fn start(program: &Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut child = interpreter(program).env("PORT", port.to_string()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = interpreter(program)
+            .env("PORT", port.to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let said: Arc<Mutex<String>> = Arc::default();
         let (lines, into) = (BufReader::new(child.stdout.take().unwrap()).lines(), said.clone());
         std::thread::spawn(move || {

@@ -15,6 +15,8 @@ mod life;
 mod pgbouncer;
 #[path = "postgres/replicas.rs"]
 mod replicas;
+#[path = "postgres/serve.rs"]
+mod serve;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

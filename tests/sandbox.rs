@@ -367,7 +367,8 @@ async fn a_typing_sign_shows_while_fini_thinks() {
     assert_eq!(browser.look("return document.getElementById('typing').hidden").await, true);
     browser.type_in(&format!("slow{}", char::from(Key::Enter))).await;
     browser.until("the typing sign", "return !document.getElementById('typing').hidden").await;
-    assert!(browser.steps().await.contains("Fini thinks"));
+    let thinks = "return document.querySelector('.story [data-step=answered][data-state=active]')";
+    browser.until("the steps say that Fini thinks", thinks).await;
     // Still there after a reload: the answer takes 20 s.
     browser.reload().await;
     browser.until("the typing sign again", "return !document.getElementById('typing').hidden").await;

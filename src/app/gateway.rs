@@ -77,10 +77,21 @@ impl Gateway {
             bail!("admin.listen is not on loopback and there is no admin.token: set one, or listen on 127.0.0.1");
         }
         let store = open_store(&settings.store.url, Mode::Serve, clock.clone()).await?;
-        let installation_key = installation_key(store.as_ref()).await?;
         let metrics = Arc::new(Metrics::default());
         let readiness = Readiness::new(store.clone());
         let (keys, channels) = compose(settings, connectors, &http, &clock)?;
+        let trusted_proxies = TrustedProxies::parse(&settings.server.trusted_proxies)?;
+        let state = AdminState {
+            store: store.clone(),
+            metrics: metrics.clone(),
+            readiness: readiness.clone(),
+            token: settings.admin.token.clone(),
+        };
+        let mut servers = vec![run(web::admin(admin, state.clone())?)];
+        if let Some(scrape) = scrape {
+            servers.push(run(web::listen_metrics(scrape, state)?));
+        }
+        let installation_key = installation_key(store.as_ref(), &public, &readiness).await?;
 
         let intake = Intake {
             store: store.clone(),
@@ -90,23 +101,12 @@ impl Gateway {
             readiness: readiness.clone(),
             installation_key,
             public_url: settings.server.public_url.clone(),
-            trusted_proxies: TrustedProxies::parse(&settings.server.trusted_proxies)?,
-            max_body: settings.server.max_body.0,
-        };
-        let state = AdminState {
-            store: store.clone(),
-            metrics: metrics.clone(),
-            readiness: readiness.clone(),
-            token: settings.admin.token.clone(),
+            trusted_proxies,
+            bodies: web::Bodies::new(settings.server.max_body.0),
         };
         let drain_timeout = settings.server.drain_timeout.0;
-        let mut servers = vec![
-            run(web::public(public, Arc::new(intake), settings.server.keep_alive.0, drain_timeout)?),
-            run(web::admin(admin, state.clone())?),
-        ];
-        if let Some(scrape) = scrape {
-            servers.push(run(web::listen_metrics(scrape, state)?));
-        }
+        let intake = web::public(public, Arc::new(intake), settings.server.keep_alive.0, drain_timeout)?;
+        servers.insert(0, run(intake));
         let background = vec![
             tokio::spawn(prune(store.clone(), settings.store.keep.0)),
             tokio::spawn(prepare(channels.values().map(|channel| channel.platform.clone()).collect())),
@@ -177,14 +177,23 @@ fn run(listener: Listener) -> Running {
     Running { address: listener.address, handle: listener.handle, task: tokio::spawn(listener.server) }
 }
 
-/// A shared store that is away at the start is waited for.
-async fn installation_key(store: &dyn Store) -> Result<[u8; 32], StoreError> {
-    loop {
-        match store.installation_key().await {
-            Err(StoreError::Unavailable(_)) if store.is_shared() => tokio::time::sleep(STORE_EVERY).await,
-            known => return known,
-        }
+/// A shared store that is away at the start is waited for: not ready, and whoever delivers is told so.
+async fn installation_key(store: &dyn Store, public: &TcpListener, readiness: &Readiness) -> anyhow::Result<[u8; 32]> {
+    let known = store.installation_key().await;
+    if !(store.is_shared() && matches!(known, Err(StoreError::Unavailable(_)))) {
+        return Ok(known?);
     }
+    tracing::warn!("the store is away: waiting for it");
+    let waiting = run(web::waiting(public.try_clone()?, readiness.clone())?);
+    let known = loop {
+        match store.installation_key().await {
+            Err(StoreError::Unavailable(_)) => tokio::time::sleep(STORE_EVERY).await,
+            known => break known,
+        }
+    };
+    waiting.handle.stop(true).await;
+    let _ = waiting.task.await;
+    Ok(known?)
 }
 
 /// Opens the store that `store.url` names.

@@ -28,7 +28,12 @@ pub async fn run(arguments: Arguments) -> Outcome {
     let _scenario = fail::FailScenario::setup();
     let mut terminate = signal(SignalKind::terminate()).context("signals can't be received")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("signals can't be received")?;
-    let gateway = Gateway::start(&settings, connectors, http, clock).await?;
+    // It may wait for its store.
+    let gateway = tokio::select! {
+        started = Gateway::start(&settings, connectors, http, clock) => started?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     tracing::info!(listen = %gateway.address(), admin = %gateway.admin_address(), channels = settings.channels.len(), "serving");
     let ending = tokio::select! {
         _ = terminate.recv() => Ending::LameDuck,

@@ -143,7 +143,8 @@ impl Discovery {
             ReadError::Throttled { retry_after: Some(wait) } => *wait,
             _ => super::retry::backoff(Duration::from_secs(1), Duration::from_secs(30), failures),
         };
-        tracing::warn!(%error, "conversations can't be listed");
+        // By its code: Fini's own words may quote what they like.
+        tracing::warn!(outcome = super::lookup::read_outcome(error), "conversations can't be listed");
         let Ok(mut state) = self.state.lock() else { return };
         if let ReadError::Key { .. } = error {
             // Nobody waits for what can't come; after a while the next chat that wants its id tries again.

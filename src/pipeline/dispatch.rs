@@ -13,7 +13,7 @@ use crate::domain::failpoint;
 use crate::domain::id::{LaneId, Owner};
 use crate::store::{Lease, Store, Want, Work};
 
-use super::gate::Room;
+use super::gate::{Place, Room};
 
 /// A kind of work in lanes.
 #[async_trait]
@@ -128,25 +128,44 @@ fn begin<W: Worker>(
     let lane = lease.lane;
     let place = worker.rooms().iter().find(|room| room.has(&lease)).map(Room::enter);
     if let Ok(mut hand) = hand.lock() {
-        hand.insert(lane, InHand { lease: lease.clone(), valid_until: valid_until.clone(), lost: lost.clone() });
+        let held = InHand { lease: lease.clone(), valid_until: valid_until.clone(), lost: lost.clone() };
+        if let Some(earlier) = hand.insert(lane, held) {
+            earlier.lost.cancel();
+        }
     }
-    let (worker, hand, freed, abort) = (worker.clone(), hand.clone(), freed.clone(), leasing.abort.clone());
+    let leaving = Leaving { lane, fence: lease.fence, place, hand: hand.clone(), freed: freed.clone() };
+    let (worker, abort) = (worker.clone(), leasing.abort.clone());
     leasing.tasks.spawn(async move {
-        let fence = lease.fence;
+        let _leaving = leaving;
         tokio::select! {
             () = worker.run(Held { lease, valid_until }) => {}
             // Whoever holds the lane now goes on from what is written down.
             () = lost.cancelled() => {}
             () = abort.cancelled() => {}
         }
-        if let Ok(mut hand) = hand.lock()
-            && hand.get(&lane).is_some_and(|entry| entry.lease.fence == fence)
-        {
-            hand.remove(&lane);
-        }
-        drop(place);
-        freed.notify_one();
     });
+}
+
+/// Gives the lane out of hand however its task ends: a lease that goes on being renewed for a task that
+/// panicked would stop its chat for good.
+struct Leaving {
+    lane: LaneId,
+    fence: i64,
+    place: Option<Place>,
+    hand: Hand,
+    freed: Arc<Notify>,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let Ok(mut hand) = self.hand.lock()
+            && hand.get(&self.lane).is_some_and(|entry| entry.lease.fence == self.fence)
+        {
+            hand.remove(&self.lane);
+        }
+        drop(self.place.take());
+        self.freed.notify_one();
+    }
 }
 
 async fn renew(hand: Hand, leasing: Leasing) {

@@ -41,6 +41,9 @@ const DISCOVERY_LOOK: Duration = Duration::from_millis(500);
 /// What a 500 leaves open is settled after this: Fini is done with the call, a read may lag.
 const ANSWERED: Duration = Duration::from_secs(3);
 
+/// A question that Fini failed on so often, while it answered others, is the reason itself.
+const MOST_ASKED: u32 = 5;
+
 pub struct Turns {
     pub(super) foundation: Arc<Foundation>,
     pub(super) mapping: Mapping,
@@ -448,6 +451,19 @@ impl Turns {
                 store.unknown(&held.lease, turn.id, doubt, after, "looking").await?;
                 Ok(Lane::Released)
             }
+            Found::Nothing { .. } if now.since(turn.received_at) > channel.replies.give_up_after.0 => {
+                self.end(held, channel, turn.into(), gave_up(), now).await
+            }
+            Found::Nothing { .. } if self.is_poisoned(channel, &turn, now)? => {
+                let detail = format!("Fini failed on it {} times, and answered others meanwhile.", turn.asked);
+                let outcome = TurnOutcome::Failed { reason: "fini_keeps_failing".to_owned(), detail };
+                self.end(held, channel, turn.into(), outcome, now).await
+            }
+            Found::Nothing { .. } if rest_before_another(&turn, now) > Duration::ZERO => {
+                let after = rest_before_another(&turn, now);
+                store.unknown(&held.lease, turn.id, Doubt::NotLooked, after, "backing_off").await?;
+                Ok(Lane::Released)
+            }
             Found::Nothing { new_conversation } => {
                 let mut question = Question::from(turn);
                 if new_conversation {
@@ -462,6 +478,23 @@ impl Turns {
             }
         }
     }
+}
+
+impl Turns {
+    /// Whether it is this question that Fini fails on. Where nothing else works either, it is an outage,
+    /// and the question waits for its end.
+    fn is_poisoned(&self, channel: &Channel, turn: &Turn, now: Timestamp) -> Result<bool, StoreError> {
+        let TurnState::Unknown { asked_at, .. } = turn.state else { return Ok(false) };
+        let (_, room, _) = self.key(channel)?;
+        Ok(turn.asked >= MOST_ASKED && room.gate.worked_within(now.since(asked_at)))
+    }
+}
+
+/// What is left of the pause between two calls whose outcomes were unknown; it doubles with each.
+fn rest_before_another(turn: &Turn, now: Timestamp) -> Duration {
+    let TurnState::Unknown { since, .. } = turn.state else { return Duration::ZERO };
+    let pause = RETRY_FIRST.saturating_mul(1 << turn.asked.saturating_sub(1).min(6)).min(RETRY_LONGEST);
+    pause.saturating_sub(now.since(since))
 }
 
 fn gave_up() -> TurnOutcome {

@@ -12,7 +12,8 @@ use serde_json::Map;
 
 use super::health::Readiness;
 use super::proxies::TrustedProxies;
-use super::{request, wait};
+use super::request::{self, Bodies};
+use super::wait;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::failpoint;
 use crate::domain::id::{ChannelName, ChatKey, ChatRef, DeliveryKey, MessageId};
@@ -31,7 +32,7 @@ const MOST_RAW: usize = 64 * 1024;
 /// Learning who we are must not cost the platform its patience (Slack's is 3 s).
 const PREPARE_WITHIN: Duration = Duration::from_millis(1500);
 /// When the store is back is not known; a second is soon enough.
-const RETRY_AFTER_SECS: &str = "2";
+pub(super) const RETRY_AFTER_SECS: &str = "2";
 
 pub struct Intake {
     pub store: Arc<dyn Store>,
@@ -42,7 +43,7 @@ pub struct Intake {
     pub installation_key: [u8; 32],
     pub public_url: Option<String>,
     pub trusted_proxies: TrustedProxies,
-    pub max_body: usize,
+    pub bodies: Bodies,
 }
 
 pub async fn webhook(
@@ -96,15 +97,16 @@ impl Intake {
         payload: web::Payload,
         rest: &str,
     ) -> Result<Outcome, Refusal> {
-        let body = request::body(request, payload, self.max_body).await.map_err(|status| {
+        let body = self.bodies.read(request, payload).await.map_err(|status| {
             let result = match status {
+                StatusCode::SERVICE_UNAVAILABLE => "full",
                 StatusCode::PAYLOAD_TOO_LARGE => "too_large",
                 StatusCode::REQUEST_TIMEOUT => "too_slow",
                 _ => "broken_off",
             };
             Refusal::new(status, result)
         })?;
-        let raw = request::raw(request, rest, body, self.public_url.as_deref(), &self.trusted_proxies)
+        let raw = request::raw(request, rest, body.bytes.clone(), self.public_url.as_deref(), &self.trusted_proxies)
             .ok_or(Refusal::new(StatusCode::BAD_REQUEST, "malformed"))?;
         if let Some(answer) = channel.platform.handshake(&raw) {
             return Ok(answered(&answer));

@@ -15,7 +15,8 @@ use crate::domain::span::{Size, Span};
 pub use health::{Phase, Readiness};
 pub use intake::Intake;
 pub use proxies::{NotANetwork, TrustedProxies};
-pub use server::{AdminState, Listener, admin, listen_metrics, public};
+pub use request::Bodies;
+pub use server::{AdminState, Listener, admin, listen_metrics, public, waiting};
 
 /// `[server]`
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle, Service, ServiceResponse};
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::KeepAlive;
+use actix_web::http::header::{AUTHORIZATION, RETRY_AFTER};
 use actix_web::{App, HttpResponse, HttpServer, web};
 
 use super::health::{Readiness, livez, readyz};
-use super::intake::{Intake, webhook};
+use super::intake::{Intake, RETRY_AFTER_SECS, webhook};
 use crate::domain::secret::Secret;
 use crate::signature::equal;
 use crate::store::Store;
@@ -59,6 +60,29 @@ pub fn public(
     .shutdown_timeout(drain.as_secs().clamp(1, 30))
     // A caller that is gone is noticed at once: its answer goes out as a callback then.
     .h1_allow_half_closed(false)
+    .disable_signals()
+    .run();
+    Ok(Listener { address, handle: server.handle(), server })
+}
+
+/// In the place of [`public`] while the store is away at the start: whoever delivers is told to come again.
+pub fn waiting(listener: TcpListener, readiness: Readiness) -> std::io::Result<Listener> {
+    let address = listener.local_addr()?;
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::new(readiness.clone()))
+            .route("/livez", web::get().to(livez))
+            .route("/readyz", web::get().to(readyz))
+            .default_service(web::to(async || {
+                HttpResponse::ServiceUnavailable().insert_header((RETRY_AFTER, RETRY_AFTER_SECS)).finish()
+            }))
+    })
+    .listen(listener)?
+    .workers(1)
+    // Nobody keeps a connection to this one.
+    .keep_alive(KeepAlive::Disabled)
+    .client_request_timeout(HEAD_WITHIN)
+    .shutdown_timeout(1)
     .disable_signals()
     .run();
     Ok(Listener { address, handle: server.handle(), server })

@@ -1,10 +1,14 @@
 //! The processes under test, and those who talk to them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::database::server;
+use super::support::fleet::free_address;
 use super::support::senders::{self, CHANNELS, Signed};
 use super::support::{Process, World};
 
@@ -95,28 +99,82 @@ impl Load {
     }
 }
 
+/// Where the replicas keep what they accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One process on one file.
+    Sqlite,
+    /// Three on one PostgreSQL.
+    Postgres,
+}
+
+impl Kind {
+    const fn replicas(self) -> usize {
+        match self {
+            Self::Sqlite => 1,
+            Self::Postgres => 3,
+        }
+    }
+}
+
 pub struct Cluster {
     pub world: World,
+    /// The shared store's address.
+    database: Option<String>,
     replicas: Vec<Option<Process>>,
-    ports: Vec<u16>,
+    addresses: Vec<SocketAddr>,
+    turn: AtomicUsize,
 }
 
 impl Cluster {
-    pub async fn start(replicas: usize) -> Self {
+    pub async fn start(kind: Kind) -> Self {
         let world = World::prepare(&format!("{SHORT_TIMES}{CHANNELS}")).await;
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let ports = (0..replicas).map(|_| free()).collect();
-        let mut cluster = Self { world, replicas: (0..replicas).map(|_| None).collect(), ports };
-        for replica in 0..replicas {
+        let database = match kind {
+            Kind::Sqlite => None,
+            Kind::Postgres => Some(server().url(&server().database().await)),
+        };
+        let addresses: Vec<SocketAddr> = (0..kind.replicas()).map(|replica| free_address(40 + replica)).collect();
+        let mut cluster = Self {
+            world,
+            database,
+            replicas: addresses.iter().map(|_| None).collect(),
+            addresses,
+            turn: AtomicUsize::new(0),
+        };
+        for replica in 0..cluster.replicas.len() {
             cluster.start_replica(replica, &[]).await;
         }
         cluster
     }
 
-    pub async fn start_replica(&mut self, replica: usize, environment: &[(&str, String)]) {
+    pub fn size(&self) -> usize {
+        self.replicas.len()
+    }
+
+    pub async fn start_replica(&mut self, replica: usize, environment: &[(&str, &str)]) {
+        let listen = self.addresses[replica].to_string();
         let mut environment = environment.to_vec();
-        environment.push(("FINI_BRIDGE__SERVER__LISTEN", format!("127.0.0.1:{}", self.ports[replica])));
+        environment.push(("FINI_BRIDGE__SERVER__LISTEN", &listen));
+        if let Some(url) = &self.database {
+            environment.push(("FINI_BRIDGE__STORE__URL", url));
+        }
         self.replicas[replica] = Some(Process::start_with(&self.world.config_path(), "info", &environment).await);
+    }
+
+    /// SIGSTOP, and SIGCONT when `back` is done: a replica that sleeps through its leases.
+    pub fn signal(&self, replica: usize, name: &str) {
+        if let Some(process) = &self.replicas[replica] {
+            process.signal(name);
+        }
+    }
+
+    /// Ends every connection to the shared store.
+    pub async fn cut_off_database(&self) {
+        if let Some(name) = self.database.as_ref().and_then(|url| url.rsplit('/').next()) {
+            let client = server().connect("postgres").await;
+            let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+            client.execute(cut, &[&name]).await.unwrap();
+        }
     }
 
     pub fn kill(&mut self, replica: usize) {
@@ -127,13 +185,16 @@ impl Cluster {
 
     /// The status, or none where there was no answer.
     async fn post(&self, channel: &str, signed: Signed) -> Option<u16> {
-        for port in &self.ports {
+        // Like a load balancer: another replica every time, and the next one where one doesn't answer.
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        for number in 0..self.addresses.len() {
+            let address = self.addresses[(first + number) % self.addresses.len()];
             let mut request =
-                self.world.http.post(format!("http://127.0.0.1:{port}/webhooks/{channel}")).body(signed.body.clone());
+                self.world.http.post(format!("http://{address}/webhooks/{channel}")).body(signed.body.clone());
             for (name, value) in &signed.headers {
                 request = request.header(name, value);
             }
-            if let Ok(answer) = request.timeout(Duration::from_secs(5)).send().await {
+            if let Ok(answer) = request.timeout(Duration::from_secs(3)).send().await {
                 return Some(answer.status().as_u16());
             }
         }

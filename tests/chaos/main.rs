@@ -6,8 +6,9 @@
 //! | variable | meaning | short form |
 //! |---|---|---|
 //! | `CHAOS_SEED` | decides who dies when | random |
-//! | `CHAOS_KILLS` | random kills under load | 6 |
-//! | `CHAOS_FAILPOINTS` | `all`, or how many of them, chosen by the seed | 4 |
+//! | `CHAOS_STORES` | `sqlite`, `postgres` (three replicas), or both | both |
+//! | `CHAOS_KILLS` | random deaths under load, per store | 6 |
+//! | `CHAOS_FAILPOINTS` | `all`, or how many of them per store, chosen by the seed | 4 |
 
 #![allow(
     clippy::unwrap_used,
@@ -19,6 +20,9 @@
     clippy::disallowed_methods
 )]
 
+#[allow(dead_code)]
+#[path = "../support/database.rs"]
+mod database;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -30,7 +34,7 @@ use std::time::Duration;
 use fini_bridge::app::sandbox::fini::{Change, FaultRule};
 use fini_bridge::domain::failpoint;
 
-use cluster::{Chat, Cluster, Load};
+use cluster::{Chat, Cluster, Kind, Load};
 use verdict::Verdict;
 
 /// A small generator whose whole state is its seed, so that a run can be replayed.
@@ -61,8 +65,13 @@ fn main() {
     println!("chaos: CHAOS_SEED={seed} replays this run");
     let mut dice = Dice(seed);
     let (passed, failed) = runtime.block_on(async {
-        let mut results = failpoints(&mut dice).await;
-        results.push(("random kills under load".to_owned(), random_kills(&mut dice).await));
+        let mut results = Vec::new();
+        for kind in [Kind::Sqlite, Kind::Postgres] {
+            if variable("CHAOS_STORES").is_none_or(|stores| stores.contains(&format!("{kind:?}").to_lowercase())) {
+                failpoints(kind, &mut dice, &mut results).await;
+                results.push((format!("{kind:?}: deaths under load"), deaths(kind, &mut dice).await));
+            }
+        }
         let failed = results.iter().filter(|(_, verdict)| !verdict.is_clean()).count();
         for (name, verdict) in &results {
             println!("{} {name}: {verdict}", if verdict.is_clean() { "ok    " } else { "FAILED" });
@@ -77,7 +86,7 @@ fn main() {
 }
 
 /// Dies once at each failpoint, on the first turn of a chat and on a later one.
-async fn failpoints(dice: &mut Dice) -> Vec<(String, Verdict)> {
+async fn failpoints(kind: Kind, dice: &mut Dice, results: &mut Vec<(String, Verdict)>) {
     let mut cases: Vec<(&str, bool)> = failpoint::ALL.iter().flat_map(|name| [(*name, false), (*name, true)]).collect();
     // A conversation is discovered after its first turn only.
     cases.retain(|case| *case != ("discovery.found", true));
@@ -88,18 +97,14 @@ async fn failpoints(dice: &mut Dice) -> Vec<(String, Verdict)> {
             cases.remove(usize::try_from(out).unwrap());
         }
     }
-    let mut results = Vec::new();
     for (name, later) in cases {
-        results.push((
-            format!("dies at {name}, {} turn", if later { "a later" } else { "the first" }),
-            dies_at(name, later).await,
-        ));
+        let turn = if later { "a later" } else { "the first" };
+        results.push((format!("{kind:?}: dies at {name}, {turn} turn"), dies_at(kind, name, later).await));
     }
-    results
 }
 
-async fn dies_at(name: &str, later: bool) -> Verdict {
-    let mut cluster = Cluster::start(1).await;
+async fn dies_at(kind: Kind, name: &str, later: bool) -> Verdict {
+    let mut cluster = Cluster::start(kind).await;
     let mut load = Load::default();
     for chat in [Chat::Bridge(1), Chat::Telegram(1)] {
         if later {
@@ -111,8 +116,13 @@ async fn dies_at(name: &str, later: bool) -> Verdict {
         let once = FaultRule::status(fini_bridge::app::sandbox::fini::Endpoint::Ask, 500).times(1);
         cluster.world.fini.faults().add(once);
     }
-    cluster.kill(0);
-    cluster.start_replica(0, &[("FAILPOINTS", format!("{name}=1*return"))]).await;
+    for replica in 0..cluster.size() {
+        cluster.kill(replica);
+    }
+    // Whichever does the step first dies; the others take over.
+    for replica in 0..cluster.size() {
+        cluster.start_replica(replica, &[("FAILPOINTS", &format!("{name}=1*return"))]).await;
+    }
     // The sender tries until it is acknowledged; meanwhile the process dies and comes back.
     let died = {
         let (cluster, load) = (&mut cluster, &mut load);
@@ -126,25 +136,42 @@ async fn dies_at(name: &str, later: bool) -> Verdict {
     Verdict::of(&cluster, &load)
 }
 
-/// Kills at random moments while twenty chats talk.
-async fn random_kills(dice: &mut Dice) -> Verdict {
-    let kills = variable("CHAOS_KILLS").map_or(6, |kills| kills.parse().unwrap());
-    let mut cluster = Cluster::start(1).await;
+/// Kills at random moments while twenty chats talk; with several replicas also freezes one through its leases
+/// and cuts all off from their database.
+async fn deaths(kind: Kind, dice: &mut Dice) -> Verdict {
+    let deaths = variable("CHAOS_KILLS").map_or(6, |kills| kills.parse().unwrap());
+    let mut cluster = Cluster::start(kind).await;
     cluster.world.fini.change(Change { answer_delay_ms: Some(40), ..Change::default() });
     let mut load = Load::default();
-    for kill in 0..kills {
-        let until = tokio::time::Instant::now() + Duration::from_millis(200 + dice.below(800));
-        while tokio::time::Instant::now() < until {
-            let chat = u32::try_from(dice.below(20)).unwrap();
-            let chat = if chat < 10 { Chat::Bridge(chat) } else { Chat::Telegram(chat) };
-            load.say(&cluster, chat).await;
+    for death in 0..deaths {
+        let victim = usize::try_from(dice.below(cluster.size() as u64)).unwrap();
+        let pause = Duration::from_millis(200 + dice.below(800));
+        talk(&cluster, &mut load, dice, pause).await;
+        match dice.below(10) {
+            0 | 1 if kind == Kind::Postgres => {
+                cluster.signal(victim, "-STOP");
+                talk(&cluster, &mut load, dice, Duration::from_secs(12)).await;
+                cluster.signal(victim, "-CONT");
+            }
+            2 if kind == Kind::Postgres => cluster.cut_off_database().await,
+            _ => {
+                cluster.kill(victim);
+                cluster.start_replica(victim, &[]).await;
+            }
         }
-        cluster.kill(0);
-        cluster.start_replica(0, &[]).await;
-        if kill % 50 == 49 {
-            println!("chaos: {} kills, {} messages", kill + 1, load.acknowledged());
+        if death % 50 == 49 {
+            println!("chaos: {kind:?}: {} deaths, {} messages", death + 1, load.acknowledged());
         }
     }
     cluster.settled(&load).await;
     Verdict::of(&cluster, &load)
+}
+
+async fn talk(cluster: &Cluster, load: &mut Load, dice: &mut Dice, how_long: Duration) {
+    let until = tokio::time::Instant::now() + how_long;
+    while tokio::time::Instant::now() < until {
+        let chat = u32::try_from(dice.below(20)).unwrap();
+        let chat = if chat < 10 { Chat::Bridge(chat) } else { Chat::Telegram(chat) };
+        load.say(cluster, chat).await;
+    }
 }

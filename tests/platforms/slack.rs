@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use fini_bridge::domain::message::Receipt;
-use fini_bridge::platform::{Config, Registration, SampleOf, SendError};
+use fini_bridge::platform::{Config, Idempotency, Registration, SampleOf, SendError};
 use fini_bridge::signature::{RawWebhook, hmac_hex};
 use serde_json::{Value, json};
 
 use super::stub::{Answer, Request, Stub};
-use super::{Case, NOW, always, expect, now, send, send_to, shown, strict};
+use super::{Case, NOW, always, expect, now, perhaps_taken, send, send_to, shown, strict};
 
 const TOKEN: &str = "xoxb-17653672481-19874698323-pdFZKVeTuE8sk7oOcHrzqqgy";
 const BOT: &str = "U00FAKEBOT01";
@@ -17,11 +17,14 @@ const TEAM: &str = "T00FAKE00AA";
 pub fn case() -> Case {
     Case {
         name: "slack",
-        config: |secrets| {
+        files: "slack",
+        vectors: "slack",
+        config: |secrets, _| {
             let config = json!({ "signing_secret": secrets, "bot_token": TOKEN });
             Config::Slack(serde_json::from_value(config).unwrap())
         },
         secret: "8f742231b10e8888abcd99yyyzzz85a5",
+        another_secret: "somebody-elses-secret",
         sign: |secret, at, body| {
             let at = at.to_string();
             let digest = hmac_hex(secret.as_bytes(), &[b"v0:", at.as_bytes(), b":", body]);
@@ -34,8 +37,12 @@ pub fn case() -> Case {
         own: &["bot_own_echo"],
         address: || json!({ "channel": "C00FAKECHAN1", "thread_ts": "1766458026.240809" }),
         server,
-        receipt: "1503435956.000247",
-        max_units: 4000,
+        receipt: Some("1503435956.000247"),
+        idempotency: Idempotency::None,
+        max_units: Some(4000),
+        told: &[],
+        credentials_call: true,
+        nonsense: perhaps_taken,
         throttled: || {
             let answer = Answer::json(429, json!({ "ok": false, "error": "ratelimited" }));
             (answer.with_header("retry-after", "30"), Duration::from_secs(30))

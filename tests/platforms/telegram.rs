@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use fini_bridge::domain::message::Receipt;
-use fini_bridge::platform::{Config, Platform, Registration, SampleOf, SendError};
+use fini_bridge::platform::{Config, Idempotency, Platform, Registration, SampleOf, SendError};
 use serde_json::{Value, json};
 
 use super::stub::{Answer, Request, Stub};
-use super::{Case, always, expect, now, send, send_to, strict};
+use super::{Case, always, expect, now, perhaps_taken, send, send_to, strict};
 
 const TOKEN: &str = "6111111111:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw";
 const GROUP: i64 = -1_001_987_654_321;
@@ -15,11 +15,14 @@ const GROUP: i64 = -1_001_987_654_321;
 pub fn case() -> Case {
     Case {
         name: "telegram",
-        config: |secrets| {
+        files: "telegram",
+        vectors: "telegram",
+        config: |secrets, _| {
             let config = json!({ "secret_token": secrets, "bot_token": TOKEN });
             Config::Telegram(serde_json::from_value(config).unwrap())
         },
         secret: "A-z_09-secret-token",
+        another_secret: "somebody-elses-secret",
         sign: |secret, _, _| vec![("x-telegram-bot-api-secret-token", secret.to_owned())],
         signature_header: "x-telegram-bot-api-secret-token",
         covers_body: false,
@@ -28,8 +31,12 @@ pub fn case() -> Case {
         own: &["business_message_echo_of_own_reply", "message_from_other_bot"],
         address: || json!({ "chat_id": 7_700_112_233_i64 }),
         server,
-        receipt: "413",
-        max_units: 4096,
+        receipt: Some("413"),
+        idempotency: Idempotency::None,
+        max_units: Some(4096),
+        told: &[],
+        credentials_call: true,
+        nonsense: perhaps_taken,
         throttled: || {
             let body = json!({
                 "ok": false, "error_code": 429, "description": "Too Many Requests: retry after 17",

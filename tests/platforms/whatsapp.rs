@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use fini_bridge::domain::id::PartId;
-use fini_bridge::platform::{Config, Delivery, Part, Registration, SendError};
+use fini_bridge::platform::{Config, Delivery, Idempotency, Part, Registration, SendError};
 use fini_bridge::signature::hmac_hex;
 use serde_json::{Value, json};
 
 use super::stub::{Answer, Request};
-use super::{Case, always, expect, send, send_to, strict};
+use super::{Case, always, expect, perhaps_taken, send, send_to, strict};
 
 const TOKEN: &str = "EAAJZCZBexampleSystemUserToken";
 const NUMBER: &str = "106540352242922";
@@ -26,8 +26,11 @@ fn config(secrets: &[&str], waba: Option<&str>) -> Config {
 pub fn case() -> Case {
     Case {
         name: "whatsapp",
-        config: |secrets| config(secrets, None),
+        files: "whatsapp",
+        vectors: "whatsapp",
+        config: |secrets, _| config(secrets, None),
         secret: "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+        another_secret: "somebody-elses-secret",
         sign: |secret, _, body| {
             vec![("x-hub-signature-256", format!("sha256={}", hmac_hex(secret.as_bytes(), &[body])))]
         },
@@ -38,8 +41,12 @@ pub fn case() -> Case {
         own: &["echo_from_business_app"],
         address: || json!({ "to": "16505551234", "message_id": "wamid.IN" }),
         server,
-        receipt: "wamid.OUT9",
-        max_units: 4096,
+        receipt: Some("wamid.OUT9"),
+        idempotency: Idempotency::None,
+        max_units: Some(4096),
+        told: &[],
+        credentials_call: true,
+        nonsense: perhaps_taken,
         throttled: || {
             let answer = refusal(429, 130_429);
             (answer.with_header("retry-after", "20"), Duration::from_secs(20))
@@ -297,7 +304,7 @@ async fn metas_codes_say_what_can_be_done() {
 #[tokio::test]
 async fn registering_checking_and_typing_use_the_calls_for_it() {
     let stub = strict(server);
-    let case = Case { config: |secrets| config(secrets, Some(WABA)), ..case() };
+    let case = Case { config: |secrets, _| config(secrets, Some(WABA)), ..case() };
     let connector = case.connector(&[case.secret], &stub.url);
     let done = connector.register("https://a.example/webhooks/w").await.unwrap();
     assert!(matches!(done, Registration::Done(_)));

@@ -101,7 +101,7 @@ async fn work_goes_on_beside_an_idle_transaction() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_away_at_the_start_is_waited_for() {
-    let server = Server::start(&[]);
+    let server = Server::start();
     let url = server.url("postgres");
     server.signal("-STOP");
     let store = open(&url).await;

@@ -1,5 +1,6 @@
 //! PgBouncer in transaction mode: every transaction may meet another session of the server.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::{open, soon};
 struct Bouncer {
     process: Child,
     port: u16,
+    folder: PathBuf,
 }
 
 impl Bouncer {
@@ -19,7 +21,7 @@ impl Bouncer {
         let (folder, port) = (folder("pgbouncer"), free_port());
         let settings = format!(
             "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             auth_type = any\nauth_file = {}/users\npool_mode = transaction\ndefault_pool_size = 3\nunix_socket_dir =\n\
+             auth_type = trust\nauth_file = {}/users\npool_mode = transaction\ndefault_pool_size = 3\nunix_socket_dir =\n\
              ignore_startup_parameters = extra_float_digits\n",
             server().port,
             folder.display(),
@@ -34,7 +36,7 @@ impl Bouncer {
             .stderr(Stdio::null())
             .spawn()
             .expect("no pgbouncer: `make setup` installs it (Debian: pgbouncer)");
-        Self { process, port }
+        Self { process, port, folder }
     }
 }
 
@@ -42,6 +44,7 @@ impl Drop for Bouncer {
     fn drop(&mut self) {
         let _ = Command::new("kill").arg(self.process.id().to_string()).status();
         let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fini_bridge::domain::id::MessageId;
+use fini_bridge::domain::message::{ReportOutcome, Reported};
 use fini_bridge::store::{MessageState, NewItem, Retried, Store, Work};
 
 use crate::actors::*;
@@ -146,6 +147,23 @@ promises! {
         }
         let held = lease(store, Work::Deliveries).await;
         assert_eq!(outgoing(store, &held).await.len(), 2);
+    }
+
+    async fn a_report_that_comes_after_all_is_forgotten_sends_nothing(world: World) {
+        let store = world.store.as_ref();
+        say(store, "alice", "one").await;
+        turn(store, vec![part(0, "a"), part(0, "b")]).await;
+        let held = lease(store, Work::Deliveries).await;
+        let first = outgoing(store, &held).await[0].id;
+        store.sending(&held, first).await.unwrap();
+        store.sent(&held, first, &in_doubt("send_unknown")).await.unwrap();
+        store.release(&held, AT_ONCE).await.unwrap();
+        world.pass(MONTH * 2).await;
+        store.prune(MONTH).await.unwrap();
+        assert!(store.report(&shop(), &Reported::Part(first), &ReportOutcome::Delivered).await.unwrap());
+        for held in lease_all(store, Work::Deliveries).await {
+            assert!(outgoing(store, &held).await.is_empty());
+        }
     }
 
     async fn a_forgotten_message_can_not_be_tried_again(world: World) {

@@ -1,10 +1,12 @@
 //! A real PostgreSQL of the test process's own, from the system's binaries: on a port that is free, in a
 //! folder that goes away with the process, a fresh database for whoever asks.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +19,7 @@ const LIFE: &str = r#"
 set -e
 "$BIN/initdb" -D "$DIR/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"$DIR/initdb.log" 2>&1
 "$BIN/postgres" -D "$DIR/data" -p "$PORT" -k "$DIR" -c listen_addresses=127.0.0.1 -c fsync=off \
-    -c max_connections=300 -c shared_buffers=64MB -c log_min_messages=warning "$@" >"$DIR/server.log" 2>&1 &
+    -c max_connections=300 -c shared_buffers=64MB -c log_min_messages=warning >"$DIR/server.log" 2>&1 &
 server=$!
 read -r _ || true
 kill -INT $server
@@ -73,11 +75,14 @@ fn binaries() -> PathBuf {
 }
 
 impl Server {
-    pub fn start(extra: &[&str]) -> Self {
-        let (bin, folder, port) = (binaries(), folder("postgres"), free_port());
+    pub fn start() -> Self {
+        Self::start_on(free_port())
+    }
+
+    pub fn start_on(port: u16) -> Self {
+        let (bin, folder) = (binaries(), folder("postgres"));
         let mut shell = as_postgres("sh")
             .args(["-c", LIFE, "server"])
-            .args(extra)
             .env("BIN", bin)
             .env("DIR", &folder)
             .env("PORT", port.to_string())
@@ -100,10 +105,6 @@ impl Server {
     fn accepts(&self) -> bool {
         std::fs::read_to_string(self.folder.join("data/postmaster.pid"))
             .is_ok_and(|pid| pid.lines().nth(7).is_some_and(|state| state.trim() == "ready"))
-    }
-
-    pub fn folder(&self) -> &Path {
-        &self.folder
     }
 
     pub fn url(&self, database: &str) -> String {
@@ -141,5 +142,5 @@ impl Drop for Server {
 /// The one of this process.
 pub fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::start(&[]))
+    SERVER.get_or_init(Server::start)
 }

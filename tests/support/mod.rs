@@ -1,7 +1,15 @@
 //! A whole world for the gateway: a real process on a real file, a strict simulated Fini, and a strict outside
 //! that stands where the platforms would be.
 
-#![allow(dead_code, clippy::disallowed_methods)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods
+)]
 
 pub mod balancer;
 pub mod fleet;
@@ -9,6 +17,7 @@ pub mod outside;
 pub mod relay;
 pub mod senders;
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -197,15 +206,15 @@ pub fn run(arguments: &[&str], folder: &Path) -> std::process::Output {
 
 impl Process {
     pub async fn start(config: &Path, level: &str) -> Self {
-        Self::start_with(config, level, &[]).await
+        Self::start_with::<&str>(config, level, &[]).await
     }
 
     /// With further variables in its environment.
-    pub async fn start_with(config: &Path, level: &str, environment: &[(&str, String)]) -> Self {
+    pub async fn start_with<V: AsRef<OsStr>>(config: &Path, level: &str, environment: &[(&str, V)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_fini-bridge"))
             .args(["serve", "--log", level, "--log-json", "--config"])
             .arg(config)
-            .envs(environment.iter().map(|(name, value)| (*name, value.as_str())))
+            .envs(environment.iter().map(|(name, value)| (*name, value)))
             .current_dir(config.parent().unwrap())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -194,6 +194,10 @@ impl Platform for Protocol {
     }
 
     async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendError> {
+        // Whom it is for is all that the receiver has.
+        if delivery.address.get("chat").is_none_or(|chat| text_of_identifier(chat).is_err()) {
+            return Err(SendError::Permanent { reason: "the address has no chat".to_owned() });
+        }
         let response = self.post(delivery.id, &callback(delivery.part, delivery.id, delivery.address)).await?;
         if response.status.is_success() {
             Ok(Receipt(None))

@@ -220,7 +220,8 @@ pub(super) fn report(tx: &Tx<'_>, channel: &ChannelName, of: &Reported, outcome:
             if matches!(part.state.as_str(), "pending" | "sending" | "held") {
                 tx.run(
                     "UPDATE parts SET state = 'pending', reason = NULL
-                     WHERE turn = ?1 AND reply = ?2 AND seq > ?3 AND state = 'held' AND reason = ?4",
+                     WHERE turn = ?1 AND reply = ?2 AND seq > ?3 AND state = 'held' AND reason = ?4
+                        AND part IS NOT NULL", // pruned: there is nothing left to send
                     params![part.turn, part.reply, part.seq, EARLIER_HELD],
                 )?;
                 mark_sent(tx, &part)?;

@@ -23,7 +23,8 @@ pub(super) const PRUNABLE_TURNS: &str = "SELECT id FROM turns
 
 pub(super) fn retry(tx: &Tx<'_>, message: MessageId) -> Result<Retried> {
     let found = tx.one(
-        "SELECT m.state, m.lane, m.turn, t.state, m.pruned
+        "SELECT m.state, m.lane, m.turn, t.state,
+            m.pruned OR EXISTS (SELECT 1 FROM messages o WHERE o.turn = m.turn AND o.pruned)
          FROM messages m LEFT JOIN turns t ON t.id = m.turn WHERE m.id = ?1",
         params![message.to_string()],
         |row| {
