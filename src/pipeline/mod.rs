@@ -5,6 +5,7 @@ pub mod channel;
 mod delivery;
 mod discovery;
 mod dispatch;
+mod doubt;
 mod gate;
 mod lookup;
 mod mapping;

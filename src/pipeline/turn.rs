@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -14,7 +14,6 @@ use super::channel::Channel;
 use super::discovery::{Discovery, Search};
 use super::dispatch::{Held, Worker};
 use super::gate::{Gate, Room};
-use super::lookup::Found;
 use super::mapping::Mapping;
 use super::plan::{self, Batch, Patience, Plan, REFERENCE_ATTRIBUTE};
 use super::retry::backoff;
@@ -25,15 +24,13 @@ use crate::domain::id::{BotId, DeliveryKey, InteractionId, MessageId, PartId, Tu
 use crate::domain::message::{Reply, ReplyKind, Role};
 use crate::fini::{Ask, AskError, Event, EventKind, Target};
 use crate::platform::Rendering;
-use crate::store::{Asking, Doubt, NewPart, Next, StoreError, Turn, TurnEnd, TurnOutcome, TurnState, Work};
+use crate::store::{Asking, Doubt, NewPart, Next, StoreError, Turn, TurnEnd, TurnOutcome, Work};
 
 /// After a call that certainly had no effect.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
-const RETRY_LONGEST: Duration = Duration::from_secs(60);
+pub(super) const RETRY_FIRST: Duration = Duration::from_secs(1);
+pub(super) const RETRY_LONGEST: Duration = Duration::from_secs(60);
 /// Between looks for what became of a call.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// The same, after `fini.settle`: nobody could tell so far.
-const LOOK_SELDOM: Duration = Duration::from_secs(10);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The next turn waits so long for the id of a new conversation, then begins another.
 const DISCOVERY: Duration = Duration::from_secs(30);
 /// A lane that waits for a discovery looks this often; the discovery itself wakes it, mostly.
@@ -41,14 +38,13 @@ const DISCOVERY_LOOK: Duration = Duration::from_millis(500);
 /// What a 500 leaves open is settled after this: Fini is done with the call, a read may lag.
 const ANSWERED: Duration = Duration::from_secs(3);
 
-/// A question that Fini failed on so often, while it answered others, is the reason itself.
-const MOST_ASKED: u32 = 5;
-
 pub struct Turns {
     pub(super) foundation: Arc<Foundation>,
     pub(super) mapping: Mapping,
     pub(super) discoveries: Vec<Arc<Discovery>>,
     rooms: Vec<Room>,
+    /// Turns whose next failure is their last, for as long as others are answered.
+    pub(super) last_calls: Mutex<HashSet<TurnId>>,
     stop: CancellationToken,
 }
 
@@ -162,7 +158,7 @@ impl Turns {
         };
         let rooms = foundation.keys.iter().enumerate().map(room).collect();
         let mapping = Mapping::new(foundation.store.clone(), foundation.cache_capacity);
-        Self { foundation, mapping, discoveries, rooms, stop }
+        Self { foundation, mapping, discoveries, rooms, last_calls: Mutex::default(), stop }
     }
 
     async fn step(&self, held: &Held) -> Step {
@@ -428,76 +424,14 @@ impl Turns {
         };
         self.foundation.store.end(&held.lease, &end).await?;
         failpoint::reach("turn.ended");
+        if let Ok(mut last_calls) = self.last_calls.lock() {
+            last_calls.remove(&end.turn);
+        }
         Ok(Lane::Kept)
     }
-
-    async fn look_up(&self, held: &Held, channel: &Channel, turn: Turn, now: Timestamp) -> Step {
-        let store = &self.foundation.store;
-        failpoint::reach("lookup.begun");
-        let found = self.find(held, channel, &turn, now).await?;
-        failpoint::reach("lookup.found");
-        match found {
-            Found::Answer(events) => self.answered(held, channel, turn.into(), &events, now).await,
-            Found::NothingYet(_) if now.since(turn.received_at) > channel.replies.give_up_after.0 => {
-                let detail = "What became of its call to Fini could not be found out in replies.give_up_after.";
-                let outcome = TurnOutcome::Held { reason: "outcome_unknown".to_owned(), detail: detail.to_owned() };
-                self.end(held, channel, turn.into(), outcome, now).await
-            }
-            Found::NothingYet(doubt) => {
-                let after = match turn.state {
-                    TurnState::Unknown { since, .. } if now.since(since) > self.key(channel)?.0.settle => LOOK_SELDOM,
-                    _ => LOOK_AGAIN,
-                };
-                store.unknown(&held.lease, turn.id, doubt, after, "looking").await?;
-                Ok(Lane::Released)
-            }
-            Found::Nothing { .. } if now.since(turn.received_at) > channel.replies.give_up_after.0 => {
-                self.end(held, channel, turn.into(), gave_up(), now).await
-            }
-            Found::Nothing { .. } if self.is_poisoned(channel, &turn, now)? => {
-                let detail = format!("Fini failed on it {} times, and answered others meanwhile.", turn.asked);
-                let outcome = TurnOutcome::Failed { reason: "fini_keeps_failing".to_owned(), detail };
-                self.end(held, channel, turn.into(), outcome, now).await
-            }
-            Found::Nothing { .. } if rest_before_another(&turn, now) > Duration::ZERO => {
-                let after = rest_before_another(&turn, now);
-                store.unknown(&held.lease, turn.id, Doubt::NotLooked, after, "backing_off").await?;
-                Ok(Lane::Released)
-            }
-            Found::Nothing { new_conversation } => {
-                let mut question = Question::from(turn);
-                if new_conversation {
-                    self.foundation.metrics.conversation(channel.name.as_str(), "replaced");
-                    question.generation += 1;
-                }
-                self.ask(held, channel, question, now).await
-            }
-            Found::Undecidable { reason, detail } => {
-                let outcome = TurnOutcome::Held { reason: reason.to_owned(), detail: detail.to_owned() };
-                self.end(held, channel, turn.into(), outcome, now).await
-            }
-        }
-    }
 }
 
-impl Turns {
-    /// Whether it is this question that Fini fails on. Where nothing else works either, it is an outage,
-    /// and the question waits for its end.
-    fn is_poisoned(&self, channel: &Channel, turn: &Turn, now: Timestamp) -> Result<bool, StoreError> {
-        let TurnState::Unknown { asked_at, .. } = turn.state else { return Ok(false) };
-        let (_, room, _) = self.key(channel)?;
-        Ok(turn.asked >= MOST_ASKED && room.gate.worked_within(now.since(asked_at)))
-    }
-}
-
-/// What is left of the pause between two calls whose outcomes were unknown; it doubles with each.
-fn rest_before_another(turn: &Turn, now: Timestamp) -> Duration {
-    let TurnState::Unknown { since, .. } = turn.state else { return Duration::ZERO };
-    let pause = RETRY_FIRST.saturating_mul(1 << turn.asked.saturating_sub(1).min(6)).min(RETRY_LONGEST);
-    pause.saturating_sub(now.since(since))
-}
-
-fn gave_up() -> TurnOutcome {
+pub(super) fn gave_up() -> TurnOutcome {
     let detail = "It waited longer than replies.give_up_after.".to_owned();
     TurnOutcome::Failed { reason: "gave_up".to_owned(), detail }
 }
