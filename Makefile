@@ -16,7 +16,7 @@ lint:
 
 test:
 	cargo test --locked
-	cargo test --locked --features failpoints --test chaos
+	CHAOS_STORES=sqlite cargo test --locked --features failpoints --test chaos
 
 # The long form: every failpoint, and a thousand random kills. A failing run prints its CHAOS_SEED.
 chaos:

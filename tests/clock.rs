@@ -1,0 +1,62 @@
+//! What holds for days, by a clock that is told the time.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fini_bridge::app::gateway::{Ending, Gateway};
+use fini_bridge::app::settings;
+use fini_bridge::domain::clock::{Clock, ManualClock, SystemClock};
+use fini_bridge::store::{Filter, MessageState};
+use support::senders::{self, CHANNELS, Signed};
+use support::{SOON, World, eventually};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+async fn post(world: &World, gateway: &Gateway, signed: &Signed) -> u16 {
+    let mut request =
+        world.http.post(format!("http://{}/webhooks/whatsapp", gateway.address())).body(signed.body.clone());
+    for (name, value) in &signed.headers {
+        request = request.header(name, value);
+    }
+    request.send().await.unwrap().status().as_u16()
+}
+
+async fn answered(world: &World, number: usize) {
+    eventually("it is answered", SOON, async || (world.outside.sent().len() >= number).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_comes_again_seven_days_later_is_answered_once_and_one_too_old_to_tell_never() {
+    let world = World::prepare(CHANNELS).await;
+    let clock = Arc::new(ManualClock::at(SystemClock.now()));
+    let loaded =
+        settings::load(&world.config_path(), &BTreeMap::new(), clock.clone()).map_err(|e| e.to_string()).unwrap();
+    let http = loaded.surroundings.http.clone();
+    let gateway = Gateway::start(&loaded.settings, loaded.connectors, http, clock.clone()).await.unwrap();
+    let [first, late, too_old] = [(1, "first"), (2, "late"), (3, "older")]
+        .map(|(number, text)| senders::whatsapp_message("16505551234", number, text));
+
+    assert_eq!(post(&world, &gateway, &first).await, 200);
+    answered(&world, 1).await;
+    clock.advance(DAY * 7 - HOUR);
+    assert_eq!(post(&world, &gateway, &first).await, 200);
+    assert_eq!(post(&world, &gateway, &late).await, 200);
+    answered(&world, 2).await;
+    clock.advance(HOUR * 2);
+    for again in [&first, &late, &too_old, &too_old] {
+        assert_eq!(post(&world, &gateway, again).await, 200);
+    }
+    let failed = Filter { states: vec![MessageState::Failed], limit: 10, ..Filter::default() };
+    let failed = gateway.store().list(&failed).await.unwrap();
+    assert_eq!(failed.iter().map(|story| story.reason.as_deref()).collect::<Vec<_>>(), [Some("too_old")]);
+    gateway.stop(Ending::Drain).await;
+    let ledger = world.fini.ledger();
+    assert_eq!((ledger.stored("first"), ledger.stored("late"), ledger.stored("older")), (1, 1, 0));
+    assert_eq!(world.outside.sent().len(), 2);
+}
