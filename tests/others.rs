@@ -1,6 +1,8 @@
 //! What went wrong in other bridges, and must not here. Each test names its case; those that have a better
 //! place among the promises of a room stand there.
 
+#![allow(clippy::disallowed_methods)]
+
 mod support;
 
 use std::time::{Duration, Instant};
