@@ -22,8 +22,9 @@ test:
 chaos:
 	CHAOS_FAILPOINTS=all CHAOS_KILLS=$${CHAOS_KILLS:-1000} cargo test --locked --release --features failpoints --test chaos
 
-# Coverage-guided: needs the nightly toolchain and `cargo install cargo-fuzz`.
+# Coverage-guided, from the test data on: needs the nightly toolchain and `cargo install cargo-fuzz`.
 FUZZ_SECONDS ?= 60
 fuzz:
 	cd tests && for target in webhooks verifiers markdown fini configuration; do \
-		cargo +nightly fuzz run --fuzz-dir fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 || exit 1; done
+		mkdir -p fuzz/corpus/$$target; \
+		cargo +nightly fuzz run --fuzz-dir fuzz $$target fuzz/corpus/$$target data -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 || exit 1; done

@@ -1,15 +1,24 @@
 //! Whatever Fini answers can be read or is refused.
 #![no_main]
 
-use fini_bridge::fini::{Conversation, Event, Page};
+use fini_bridge::fini::{Conversation, Page};
 use libfuzzer_sys::fuzz_target;
+use serde_json::{Value, json};
 
 fuzz_target!(|body: &[u8]| {
-    let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) else { return };
-    if let Some(items) = value.as_array() {
-        for event in items.iter().cloned().filter_map(Event::decode) {
-            let _ = (event.shown().is_some(), event.code(), event.ends_turn());
+    let Ok(value) = serde_json::from_slice::<Value>(body) else { return };
+    let page = Page::decode(value.clone());
+    // The array of Generate Answer is read as a conversation's events are.
+    let conversation = match value.as_array() {
+        Some(events) => Conversation::decode(json!({ "id": "c", "events": events })),
+        None => Conversation::decode(value),
+    };
+    for conversation in page.into_iter().flat_map(|page| page.conversations).chain(conversation) {
+        for event in &conversation.events {
+            if let Some((_, text)) = event.shown() {
+                assert!(!text.trim().is_empty());
+            }
+            let _ = (event.code(), event.ends_turn());
         }
     }
-    let _ = (Page::decode(value.clone()), Conversation::decode(value));
 });
