@@ -48,9 +48,10 @@ async fn a_400_is_final_the_user_is_told_and_the_lane_goes_on() {
     let world = World::start(&patient("[replies]\nfailure_text = \"Sorry, something went wrong.\"")).await;
     world.fini.faults().add(FaultRule::status(Endpoint::Ask, 400).times(1));
     ask(&world, 1, "poisoned").await;
-    ask(&world, 2, "fine").await;
+    // Not before it has failed: what comes while it waits would join its question.
     let failed = world.until(1, MessageState::Failed).await;
     assert_eq!(failed[0].reason.as_deref(), Some("fini_400"));
+    ask(&world, 2, "fine").await;
     world.until(1, MessageState::Done).await;
     let answers = world.outside.texts("sendMessage");
     assert_eq!(answers[0], "Sorry, something went wrong.");
