@@ -16,9 +16,8 @@ lint:
 
 test:
 	cargo test --locked
-	CHAOS_STORES=sqlite cargo test --locked --features failpoints --test chaos
 
-# The long form: every failpoint, and a thousand random kills. A failing run prints its CHAOS_SEED.
+# Every failpoint, and a thousand random kills per store. A failing run prints its CHAOS_SEED.
 chaos:
 	CHAOS_FAILPOINTS=all CHAOS_KILLS=$${CHAOS_KILLS:-1000} cargo test --locked --release --features failpoints --test chaos
 

@@ -1,7 +1,7 @@
 //! Chaos: real processes that die at named places and at random moments, and a verdict read from the ledgers of
 //! Fini and of the outside: what was lost, doubled, out of order, split, or sent to the wrong chat.
 //!
-//! `make chaos` runs the long form, the test command a short one. A run prints its seed; `CHAOS_SEED` replays it.
+//! `make chaos` runs the long form; without variables it is short. A run prints its seed; `CHAOS_SEED` replays it.
 //!
 //! | variable | meaning | short form |
 //! |---|---|---|
