@@ -15,7 +15,7 @@ lint:
 	cargo clippy --all-targets --locked -- -D warnings
 
 test:
-	cargo test --locked
+	cargo test --locked --no-fail-fast
 
 # Every failpoint, and a thousand random kills per store. A failing run prints its CHAOS_SEED.
 chaos:
