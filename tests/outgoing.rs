@@ -343,3 +343,43 @@ async fn the_whole_gateway_lives_behind_a_proxy_and_ignores_the_environments() {
     assert_eq!(world.fini.ledger().stored("Hello there"), 1);
     assert!(fini.requests().iter().all(|asked| asked.contains(" http://api.fini.invalid/")), "{:?}", fini.requests());
 }
+
+/// A server's workers have runtimes of their own, which end before the drain does: a connection that one of them
+/// opened must not end with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_outlives_the_runtime_that_first_asked_for_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (arrived, second_arrived) = tokio::sync::oneshot::channel();
+    let (go_on, may_answer) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nhere";
+        let (mut stream, _) = listener.accept().await.unwrap();
+        head(&mut stream).await.unwrap();
+        stream.write_all(answer).await.unwrap();
+        head(&mut stream).await.unwrap();
+        arrived.send(()).unwrap();
+        may_answer.await.unwrap();
+        stream.write_all(answer).await.unwrap();
+    });
+    let http = Http::new(&Config::default()).unwrap();
+    let (ended, end) = std::sync::mpsc::channel::<()>();
+    let worker = std::thread::spawn({
+        let (http, url) = (http.clone(), url.clone());
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            assert_eq!(runtime.block_on(get(&http, &url)).unwrap().status, 200);
+            end.recv().unwrap_err();
+        }
+    });
+    let second = tokio::spawn(async move {
+        // The first request's connection is back in the pool a moment after its answer.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        get(&http, &url).await
+    });
+    second_arrived.await.unwrap();
+    drop(ended);
+    tokio::task::block_in_place(|| worker.join().unwrap());
+    go_on.send(()).unwrap();
+    assert_eq!(second.await.unwrap().unwrap().status, 200);
+}

@@ -10,6 +10,8 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Request, StatusCode};
 use serde::Deserialize;
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::domain::clock::Timestamp;
 
@@ -79,6 +81,8 @@ impl Response {
 #[derive(Clone)]
 pub struct Http {
     client: reqwest::Client,
+    /// Where connections live: a server's worker, which may ask for one, ends before what uses it next.
+    home: Option<Handle>,
 }
 
 impl Http {
@@ -105,7 +109,7 @@ impl Http {
             }
             builder = builder.tls_certs_merge(certificates);
         }
-        Ok(Self { client: builder.build().map_err(BuildError::Client)? })
+        Ok(Self { client: builder.build().map_err(BuildError::Client)?, home: Handle::try_current().ok() })
     }
 
     pub fn request(&self, method: reqwest::Method, url: &str) -> reqwest::RequestBuilder {
@@ -120,24 +124,31 @@ impl Http {
         max_body: usize,
     ) -> Result<Response, Error> {
         let request = request.build().map_err(|_| Error::NotSent("the request can't be built"))?;
-        match tokio::time::timeout(timeout, self.exchange(request, max_body)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Error::Unknown("timed out")),
-        }
-    }
-
-    async fn exchange(&self, request: Request, max_body: usize) -> Result<Response, Error> {
-        #[allow(clippy::disallowed_methods)] // the one place
-        let mut response = self.client.execute(request).await.map_err(classify)?;
-        let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|_| Error::Unknown("the answer broke off"))? {
-            if body.len() + chunk.len() > max_body {
-                return Err(Error::Unknown("the answer is too large"));
+        let exchange = exchange(self.client.clone(), request, max_body);
+        let outcome = match &self.home {
+            Some(home) => {
+                let exchange = AbortOnDropHandle::new(home.spawn(exchange));
+                tokio::time::timeout(timeout, exchange).await.map(|ended| ended.unwrap_or(Err(Error::Unknown(LOST))))
             }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Response { status: response.status(), headers: std::mem::take(response.headers_mut()), body: body.freeze() })
+            None => tokio::time::timeout(timeout, exchange).await,
+        };
+        outcome.unwrap_or(Err(Error::Unknown("timed out")))
     }
+}
+
+const LOST: &str = "the connection was lost";
+
+async fn exchange(client: reqwest::Client, request: Request, max_body: usize) -> Result<Response, Error> {
+    #[allow(clippy::disallowed_methods)] // the one place
+    let mut response = client.execute(request).await.map_err(classify)?;
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|_| Error::Unknown("the answer broke off"))? {
+        if body.len() + chunk.len() > max_body {
+            return Err(Error::Unknown("the answer is too large"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Response { status: response.status(), headers: std::mem::take(response.headers_mut()), body: body.freeze() })
 }
 
 /// Drops the error's text on purpose: it holds the URL.
@@ -147,6 +158,6 @@ fn classify(error: reqwest::Error) -> Error {
     } else if error.is_builder() || error.is_redirect() {
         Error::NotSent("the request can't be built")
     } else {
-        Error::Unknown("the connection was lost")
+        Error::Unknown(LOST)
     }
 }

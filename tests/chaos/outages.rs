@@ -243,6 +243,7 @@ pub async fn clock_steps(kind: Kind) -> Verdict {
         cluster.accidents.push(Instant::now());
     }
     let mut verdict = verdict(&cluster, &load, talk).await;
+    verdict.demand(verdict.logs.contains("clock was set back"), "the gateway's clock could not be set");
     verdict.figures.push(format!("{stepped} steps; after each an answer within {longest:?}"));
     verdict
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, RecyclingMethod, Runtime};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Connection, Error, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::address::{Address, CONNECT};
 use super::open::OpenError;
@@ -60,18 +62,32 @@ impl Connector {
     }
 }
 
-struct Driven(Arc<Connector>);
+/// Whoever needs a connection may be a server's worker, whose runtime ends before that of the rest: all of them are
+/// made and driven at `home`.
+struct Driven {
+    connector: Arc<Connector>,
+    home: Handle,
+}
 
 impl Connect for Driven {
     fn connect(&self, _: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), Error>> {
-        async {
-            let (client, connection) = self.0.open().await?;
-            let driver = tokio::spawn(async move {
+        let (connector, home) = (Arc::clone(&self.connector), self.home.clone());
+        let made = async move {
+            let (client, connection) = connector.open().await?;
+            let driver = home.spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(error = %tx::failed(&error), "a connection to the store ended");
                 }
             });
             Ok((client, driver))
+        };
+        let made = AbortOnDropHandle::new(self.home.spawn(made));
+        async {
+            match made.await {
+                Ok(made) => made,
+                // Everything ends: the pool's own time-out says so.
+                Err(_) => std::future::pending().await,
+            }
         }
         .boxed()
     }
@@ -83,7 +99,7 @@ pub(super) struct Pool(deadpool_postgres::Pool);
 impl Pool {
     pub(super) fn new(connector: &Arc<Connector>) -> Result<Self, OpenError> {
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_connect(connector.config(), Driven(Arc::clone(connector)), fast);
+        let manager = Manager::from_connect(connector.config(), Driven { connector: Arc::clone(connector), home: Handle::current() }, fast);
         let pool = deadpool_postgres::Pool::builder(manager)
             .max_size(CONNECTIONS)
             .runtime(Runtime::Tokio1)

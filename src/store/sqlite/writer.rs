@@ -186,6 +186,7 @@ impl Desk {
         let outcome = match self.connection.take().map_or_else(|| self.opener.reopen(), Ok) {
             Ok(connection) => {
                 if self.steps.is_set_back(self.clock.now()) {
+                    tracing::warn!("the clock was set back");
                     let (waiter, _) = oneshot::channel();
                     batch.insert(0, Box::new(Write { work: Some(lanes::set_back), outcome: Ok(()), waiter }));
                 }
