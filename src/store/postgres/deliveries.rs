@@ -94,7 +94,7 @@ pub(super) async fn sending(tx: &Tx<'_>, lease: &Lease, part: PartId) -> Result<
     let begun = tx
         .run(
             "UPDATE fini_bridge.parts SET state = 'sending', sending_since = $1, attempts = attempts + 1
-             WHERE id = $2 AND lane = $3 AND state IN ('pending', 'sending')",
+             WHERE id = $2 AND lane = $3 AND state IN ('pending', 'sending') AND (hold_until IS NULL OR hold_until <= $1)",
             params![tx.now(), part.to_string(), lease.lane.0],
         )
         .await?;

@@ -23,7 +23,7 @@ pub(super) const BY_ID: &str = "SELECT seq, turn, reply, state FROM parts WHERE 
 pub(super) const BY_RECEIPT: &str =
     "SELECT seq, turn, reply, state FROM parts WHERE receipt = ?1 AND channel = ?2 ORDER BY seq DESC LIMIT 1";
 pub(super) const SENDING: &str = "UPDATE parts SET state = 'sending', sending_since = ?1, attempts = attempts + 1
-    WHERE id = ?2 AND lane = ?3 AND state IN ('pending', 'sending')";
+    WHERE id = ?2 AND lane = ?3 AND state IN ('pending', 'sending') AND (hold_until IS NULL OR hold_until <= ?1)";
 pub(super) const SETTLE: &str = "SELECT state, reason, detail FROM parts WHERE turn = ?1 ORDER BY seq";
 
 /// A turn's parts, in the commit that ends it.
