@@ -19,6 +19,8 @@ pub struct World {
 pub trait Backend: Send + Sync {
     /// Time passes, by the store's clock.
     async fn pass(&self, time: Duration);
+    /// Its clock is set back.
+    async fn set_back(&self, by: Duration);
     /// Whoever had the store open is gone without a word; opened anew by another process.
     async fn restart(&self, store: Arc<dyn Store>) -> Arc<dyn Store>;
     /// Another process has it open at the same time.
@@ -28,6 +30,10 @@ pub trait Backend: Send + Sync {
 impl World {
     pub async fn pass(&self, time: Duration) {
         self.backend.pass(time).await;
+    }
+
+    pub async fn set_back(&self, by: Duration) {
+        self.backend.set_back(by).await;
     }
 
     pub async fn restart(self) -> Self {

@@ -36,6 +36,7 @@ type Channels = BTreeMap<ChannelName, Arc<Channel>>;
 pub type Connectors = BTreeMap<ChannelName, Arc<dyn Platform>>;
 
 pub struct Gateway {
+    replica: Owner,
     store: Arc<dyn Store>,
     readiness: Readiness,
     pipeline: Pipeline,
@@ -111,19 +112,20 @@ impl Gateway {
             tokio::spawn(prune(store.clone(), settings.store.keep.0)),
             tokio::spawn(prepare(channels.values().map(|channel| channel.platform.clone()).collect())),
         ];
+        let replica = Owner::new(uuid::Uuid::new_v4().to_string());
         let pipeline = Pipeline::start(Foundation {
             store: store.clone(),
             channels,
             keys,
             clock,
             metrics,
-            owner: Owner::new(uuid::Uuid::new_v4().to_string()),
+            owner: replica.clone(),
             installation_key,
             cache_capacity: settings.conversations.cache_capacity,
         });
         readiness.enter(Phase::Serving);
         let lame_duck = settings.server.lame_duck.0;
-        Ok(Self { store, readiness, pipeline, servers, background, lame_duck, drain_timeout })
+        Ok(Self { replica, store, readiness, pipeline, servers, background, lame_duck, drain_timeout })
     }
 
     /// Where webhooks come in.
@@ -133,6 +135,11 @@ impl Gateway {
 
     pub fn admin_address(&self) -> SocketAddr {
         self.servers.get(1).map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)), |server| server.address)
+    }
+
+    /// The name that its leases carry.
+    pub fn replica(&self) -> &Owner {
+        &self.replica
     }
 
     pub fn store(&self) -> Arc<dyn Store> {

@@ -34,7 +34,13 @@ pub async fn run(arguments: Arguments) -> Outcome {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    tracing::info!(listen = %gateway.address(), admin = %gateway.admin_address(), channels = settings.channels.len(), "serving");
+    tracing::info!(
+        listen = %gateway.address(),
+        admin = %gateway.admin_address(),
+        replica = %gateway.replica(),
+        channels = settings.channels.len(),
+        "serving"
+    );
     let ending = tokio::select! {
         _ = terminate.recv() => Ending::LameDuck,
         _ = interrupt.recv() => Ending::Drain,

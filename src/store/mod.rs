@@ -12,6 +12,7 @@
 mod column;
 pub mod postgres;
 pub mod sqlite;
+mod steps;
 
 use std::time::Duration;
 

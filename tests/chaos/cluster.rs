@@ -1,103 +1,22 @@
-//! The processes under test, and those who talk to them.
+//! The processes under test, what stands around them, and what is done to them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use tokio::time::Instant;
-
-use super::database::server;
+use super::database::{Pooler, Server, server};
+use super::load::{Chat, Front, Load};
+use super::support::balancer::{self, Balancer};
 use super::support::fleet::free_address;
-use super::support::senders::{self, CHANNELS, Signed};
-use super::support::{Process, World};
+use super::support::outside::text_of;
+use super::support::relay::{Relay, Weather};
+use super::support::senders::CHANNELS;
+use super::support::{FINI_KEYS, Process, World, eventually};
+use super::wire::Wire;
 
 const SHORT_TIMES: &str =
     "[conversations]\nburst = \"queue\"\nmax_turns = \"100000/1m\"\n[fini]\ntimeout = \"3s\"\nsettle = \"3s\"\n";
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Chat {
-    /// Replies carry an id: the receiver can tell a repeated one.
-    Bridge(u32),
-    /// Nothing tells a repeated reply.
-    Telegram(u32),
-}
-
-impl Chat {
-    pub fn text(self, number: u32) -> String {
-        match self {
-            Self::Bridge(chat) => format!("message {number} of bridge chat {chat}."),
-            Self::Telegram(chat) => format!("message {number} of telegram chat {chat}."),
-        }
-    }
-
-    pub fn id(self, number: u32) -> String {
-        match self {
-            Self::Bridge(chat) => format!("b{chat}-{number}"),
-            Self::Telegram(chat) => format!("t{chat}-{number}"),
-        }
-    }
-
-    fn webhook(self, number: u32) -> (&'static str, Signed) {
-        match self {
-            Self::Bridge(chat) => {
-                ("bridge", senders::bridge_message(&format!("chat-{chat}."), &self.id(number), &self.text(number)))
-            }
-            Self::Telegram(chat) => {
-                ("telegram", senders::telegram_message(900_000 + i64::from(chat), number, &self.text(number)))
-            }
-        }
-    }
-}
-
-/// What was said, and what of it was acknowledged.
-#[derive(Default)]
-pub struct Load {
-    said: BTreeMap<Chat, u32>,
-    /// Not acknowledged yet: tried until it is.
-    open: BTreeSet<(Chat, u32)>,
-    pub refused: u64,
-}
-
-impl Load {
-    /// The next message of a chat; its sender tries until it is acknowledged.
-    pub async fn say(&mut self, cluster: &Cluster, chat: Chat) {
-        let number = self.begin(chat);
-        while !self.try_one(cluster, chat, number).await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    pub fn begin(&mut self, chat: Chat) -> u32 {
-        let said = self.said.entry(chat).or_default();
-        *said += 1;
-        self.open.insert((chat, *said));
-        *said
-    }
-
-    async fn try_one(&mut self, cluster: &Cluster, chat: Chat, number: u32) -> bool {
-        let (channel, signed) = chat.webhook(number);
-        let taken = cluster.post(channel, signed).await;
-        match taken {
-            Some(200) => {
-                self.open.remove(&(chat, number));
-                return true;
-            }
-            Some(503) | None => {}
-            Some(status) => panic!("a webhook got {status}"),
-        }
-        self.refused += 1;
-        false
-    }
-
-    pub fn acknowledged(&self) -> u32 {
-        self.said.values().sum()
-    }
-
-    pub fn all(&self) -> impl Iterator<Item = (Chat, u32)> + '_ {
-        self.said.iter().flat_map(|(chat, said)| (1..=*said).map(|number| (*chat, number)))
-    }
-}
 
 /// Where the replicas keep what they accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,43 +25,106 @@ pub enum Kind {
     Sqlite,
     /// Three on one PostgreSQL.
     Postgres,
+    /// The same through PgBouncer in transaction mode.
+    Pgbouncer,
 }
 
 impl Kind {
     const fn replicas(self) -> usize {
         match self {
             Self::Sqlite => 1,
-            Self::Postgres => 3,
+            Self::Postgres | Self::Pgbouncer => 3,
         }
     }
 }
 
+/// What stands around the replicas.
+#[derive(Default)]
+pub struct Plan {
+    /// Else the senders look for a replica that is there by themselves.
+    pub behind: Option<balancer::Kind>,
+    /// Databases of the scenario's own, the one to write to first; else the one that all scenarios share.
+    pub servers: Vec<Arc<Server>>,
+    pub environment: Vec<(&'static str, String)>,
+}
+
 pub struct Cluster {
     pub world: World,
-    /// The shared store's address.
-    database: Option<String>,
+    pub front: Front,
+    /// Between the load balancer and each replica.
+    pub roads: Vec<Relay>,
+    /// Between the replicas and their database.
+    pub wire: Option<Wire>,
+    /// When something was done that may double a reply which has no key.
+    pub accidents: Vec<Instant>,
+    /// The shared store's name.
+    pub database: Option<String>,
     replicas: Vec<Option<Process>>,
     addresses: Vec<SocketAddr>,
-    turn: AtomicUsize,
+    environment: Vec<(&'static str, String)>,
+    /// Of processes that are gone.
+    logs: String,
+    balancer: Option<Balancer>,
+    _pooler: Option<Pooler>,
 }
 
 impl Cluster {
-    pub async fn start(kind: Kind) -> Self {
+    pub async fn start(kind: Kind, plan: Plan) -> Self {
         let world = World::prepare(&format!("{SHORT_TIMES}{CHANNELS}")).await;
-        let database = match kind {
-            Kind::Sqlite => None,
-            Kind::Postgres => Some(server().url(&server().database().await)),
-        };
+        let mut environment = plan.environment;
+        let (mut wire, mut pooler, mut database) = (None, None, None);
+        if kind != Kind::Sqlite {
+            let first = match plan.servers.first() {
+                Some(first) => first,
+                None => server(),
+            };
+            let name = first.database().await;
+            let hosts = if let [_, _, ..] = plan.servers.as_slice() {
+                let hosts = plan.servers.iter().map(|server| format!("127.0.0.1:{}", server.port));
+                hosts.collect::<Vec<_>>().join(",")
+            } else {
+                if kind == Kind::Pgbouncer {
+                    pooler = Some(Pooler::start(first, 20).await);
+                }
+                let port = pooler.as_ref().map_or(first.port, |pooler| pooler.port);
+                wire.insert(Wire::start(port).await).address.to_string()
+            };
+            let pooled = if kind == Kind::Pgbouncer { "?pgbouncer=true" } else { "" };
+            environment.push(("FINI_BRIDGE__STORE__URL", format!("postgres://postgres@{hosts}/{name}{pooled}")));
+            database = Some(name);
+        }
         let addresses: Vec<SocketAddr> = (0..kind.replicas()).map(|replica| free_address(40 + replica)).collect();
+        let (mut roads, mut balancer) = (Vec::new(), None);
+        if let Some(kind) = plan.behind {
+            for address in &addresses {
+                roads.push(Relay::start(*address, Weather::Clear).await);
+            }
+            let ends: Vec<SocketAddr> = roads.iter().map(|road| road.address).collect();
+            balancer = Some(Balancer::start(kind, &ends).await);
+        }
+        let front = match &balancer {
+            Some(balancer) => Front::balanced(balancer),
+            None => Front::direct(world.http.clone(), &addresses),
+        };
         let mut cluster = Self {
             world,
+            front,
+            roads,
+            wire,
+            accidents: Vec::new(),
             database,
             replicas: addresses.iter().map(|_| None).collect(),
             addresses,
-            turn: AtomicUsize::new(0),
+            environment,
+            logs: String::new(),
+            balancer,
+            _pooler: pooler,
         };
-        for replica in 0..cluster.replicas.len() {
-            cluster.start_replica(replica, &[]).await;
+        for replica in 0..cluster.size() {
+            cluster.serve(replica, &[]).await;
+        }
+        if cluster.balancer.is_some() {
+            cluster.is_reached().await;
         }
         cluster
     }
@@ -151,96 +133,104 @@ impl Cluster {
         self.replicas.len()
     }
 
-    pub async fn start_replica(&mut self, replica: usize, environment: &[(&str, &str)]) {
-        let listen = self.addresses[replica].to_string();
-        let mut environment = environment.to_vec();
-        environment.push(("FINI_BRIDGE__SERVER__LISTEN", &listen));
-        if let Some(url) = &self.database {
-            environment.push(("FINI_BRIDGE__STORE__URL", url));
-        }
-        self.replicas[replica] = Some(Process::start_with(&self.world.config_path(), "info", &environment).await);
-    }
-
-    /// SIGSTOP, and SIGCONT when `back` is done: a replica that sleeps through its leases.
-    pub fn signal(&self, replica: usize, name: &str) {
-        if let Some(process) = &self.replicas[replica] {
-            process.signal(name);
+    pub async fn serve(&mut self, replica: usize, more: &[(&'static str, String)]) {
+        let mut environment = self.environment.clone();
+        environment.push(("FINI_BRIDGE__SERVER__LISTEN", self.addresses[replica].to_string()));
+        // So that Fini's ledger tells who called.
+        environment.push(("FINI_BRIDGE__FINI__API_KEY", FINI_KEYS[replica].to_owned()));
+        environment.extend(more.iter().cloned());
+        let process = Process::start_with(&self.world.config_path(), "info", &environment).await;
+        if let Some(before) = self.replicas[replica].replace(process) {
+            self.logs += &before.log();
         }
     }
 
-    /// Ends every connection to the shared store.
-    pub async fn cut_off_database(&self) {
-        if let Some(name) = self.database.as_ref().and_then(|url| url.rsplit('/').next()) {
-            let client = server().connect("postgres").await;
-            let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
-            client.execute(cut, &[&name]).await.unwrap();
-        }
+    /// Behind a load balancer that has just been started: it has seen that replicas are there.
+    async fn is_reached(&self) {
+        eventually("the load balancer finds a replica", Duration::from_secs(10), async || self.front.is_open().await)
+            .await;
     }
 
+    pub fn process(&self, replica: usize) -> &Process {
+        self.replicas[replica].as_ref().expect("the replica runs")
+    }
+
+    /// SIGKILL.
     pub fn kill(&mut self, replica: usize) {
         if let Some(mut process) = self.replicas[replica].take() {
             process.kill();
+            self.logs += &process.log();
+            self.accidents.push(Instant::now());
         }
     }
 
-    /// The status, or none where there was no answer.
-    async fn post(&self, channel: &str, signed: Signed) -> Option<u16> {
-        // Like a load balancer: another replica every time, and the next one where one doesn't answer.
-        let first = self.turn.fetch_add(1, Ordering::Relaxed);
-        for number in 0..self.addresses.len() {
-            let address = self.addresses[(first + number) % self.addresses.len()];
-            let mut request =
-                self.world.http.post(format!("http://{address}/webhooks/{channel}")).body(signed.body.clone());
-            for (name, value) in &signed.headers {
-                request = request.header(name, value);
-            }
-            if let Ok(answer) = request.timeout(Duration::from_secs(3)).send().await {
-                return Some(answer.status().as_u16());
-            }
-        }
-        None
+    /// SIGTERM, and its end in order.
+    pub async fn terminate(&mut self, replica: usize) {
+        self.process(replica).signal("-TERM");
+        self.ended(replica).await;
     }
 
-    /// Tries what is open until it is acknowledged, and starts again whatever dies meanwhile. True: something died.
-    pub async fn push(&mut self, load: &mut Load, within: Duration) -> bool {
-        let until = Instant::now() + within;
+    pub async fn ended(&mut self, replica: usize) {
+        let process = self.replicas[replica].as_mut().expect("the replica runs");
+        eventually("the replica ends", Duration::from_secs(60), async || process.has_ended().then_some(())).await;
+        if let Some(process) = self.replicas[replica].take() {
+            self.logs += &process.log();
+            assert_eq!(process.exited(Duration::ZERO).await.code(), Some(0));
+        }
+    }
+
+    /// SIGSTOP, and SIGCONT when `meanwhile` is over: a replica that sleeps through its leases.
+    pub async fn freeze(&mut self, replica: usize, meanwhile: Duration) {
+        self.accidents.push(Instant::now());
+        self.process(replica).signal("-STOP");
+        tokio::time::sleep(meanwhile).await;
+        self.process(replica).signal("-CONT");
+        self.accidents.push(Instant::now());
+    }
+
+    /// Ends every connection to the shared store.
+    pub async fn cut_off_database(&mut self) {
+        if let Some(name) = &self.database {
+            let client = server().connect("postgres").await;
+            let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+            client.execute(cut, &[name]).await.unwrap();
+            self.accidents.push(Instant::now());
+        }
+    }
+
+    /// Starts again what died by itself. True: something had.
+    pub async fn revive(&mut self) -> bool {
         let mut died = false;
-        while Instant::now() < until && (!died || !load.open.is_empty()) {
-            for (chat, number) in load.open.clone() {
-                load.try_one(self, chat, number).await;
+        for replica in 0..self.size() {
+            if self.replicas[replica].as_mut().is_some_and(Process::has_ended) {
+                died = true;
+                self.accidents.push(Instant::now());
+                self.serve(replica, &[]).await;
             }
-            for replica in 0..self.replicas.len() {
-                if self.replicas[replica].as_mut().is_some_and(Process::has_ended) {
-                    died = true;
-                    self.start_replica(replica, &[]).await;
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         died
     }
 
-    /// Waits until every acknowledged message is answered in its chat, or nothing has moved for long.
+    /// Waits until every message is answered in its chat, or nothing has moved for long.
     pub async fn settled(&self, load: &Load) {
-        let mut quiet_since = Instant::now();
-        let mut before = 0;
-        loop {
-            let sent = self.world.outside.sent();
-            let texts: String = sent.iter().map(|call| call.body.to_string()).collect();
-            if load.all().all(|(chat, number)| texts.contains(&chat.text(number))) {
-                return;
+        let mut missing: HashSet<(Chat, u32)> = load.all().into_iter().collect();
+        let (mut known, mut quiet_since) = (0, Instant::now());
+        while !missing.is_empty() && quiet_since.elapsed() < Duration::from_secs(30) {
+            let sent = self.world.outside.sent_after(known);
+            if !sent.is_empty() {
+                (known, quiet_since) = (known + sent.len(), Instant::now());
             }
-            if sent.len() != before {
-                (before, quiet_since) = (sent.len(), Instant::now());
-            }
-            if quiet_since.elapsed() > Duration::from_secs(25) {
-                return;
+            for call in &sent {
+                for quoted in Chat::quoted(&text_of(call)) {
+                    missing.remove(&quoted);
+                }
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
+    /// Of all processes that there were.
     pub fn logs(&self) -> String {
-        self.replicas.iter().flatten().map(Process::log).collect()
+        self.replicas.iter().flatten().map(Process::log).fold(self.logs.clone(), |logs, log| logs + &log)
     }
 }

@@ -1,14 +1,15 @@
-//! Chaos: real processes that die at named places and at random moments, and a verdict read from the ledgers of
-//! Fini and of the outside: what was lost, doubled, out of order, split, or sent to the wrong chat.
+//! Chaos: real processes that die at named places and at random moments, stores and networks that go away, and a
+//! verdict read from the ledgers of Fini and of the outside: what was lost, doubled, out of order, split, or sent to
+//! the wrong chat.
 //!
 //! `make chaos` runs the long form; without variables it is short. A run prints its seed; `CHAOS_SEED` replays it.
 //!
-//! | variable | meaning | short form |
-//! |---|---|---|
-//! | `CHAOS_SEED` | decides who dies when | random |
-//! | `CHAOS_STORES` | `sqlite`, `postgres` (three replicas), or both | both |
-//! | `CHAOS_KILLS` | random deaths under load, per store | 6 |
-//! | `CHAOS_FAILPOINTS` | `all`, or how many of them per store, chosen by the seed | 4 |
+//! | variable | meaning | short form | long form |
+//! |---|---|---|---|
+//! | `CHAOS_FORM` | `short` or `long` | | |
+//! | `CHAOS_SEED` | decides who dies when | random | random |
+//! | `CHAOS_ONLY` | words, comma-separated: only scenarios whose names contain one | all of the form | all |
+//! | `CHAOS_KILLS` | random deaths under load, per store | 5 | 1000 |
 
 #![allow(
     clippy::unwrap_used,
@@ -27,14 +28,19 @@ mod database;
 mod support;
 
 mod cluster;
+mod deaths;
+mod load;
+mod outages;
+mod replicas;
 mod verdict;
+mod wire;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use fini_bridge::app::sandbox::fini::{Change, FaultRule};
 use fini_bridge::domain::failpoint;
 
-use cluster::{Chat, Cluster, Kind, Load};
+use cluster::Kind;
+use support::balancer;
 use verdict::Verdict;
 
 /// A small generator whose whole state is its seed, so that a run can be replayed.
@@ -50,9 +56,93 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.roll() % bound
+    pub fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.roll() % bound as u64).unwrap()
     }
+}
+
+/// How much of everything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Short,
+    Long,
+}
+
+impl Form {
+    pub fn pick<T>(self, short: T, long: T) -> T {
+        if self == Self::Short { short } else { long }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Scenario {
+    DiesAt { name: &'static str, later: bool },
+    Deaths,
+    CommitsCut,
+    AnswersCut(balancer::Kind),
+    DatabaseAway,
+    StandbyPromoted,
+    DiskFull,
+    ClockSteps,
+    Frozen,
+    Takeover,
+    RollingRestarts(balancer::Kind),
+}
+
+impl Scenario {
+    async fn run(self, kind: Kind, form: Form, dice: &mut Dice) -> Verdict {
+        match self {
+            Self::DiesAt { name, later } => deaths::at(kind, name, later).await,
+            Self::Deaths => deaths::at_random(kind, variable("CHAOS_KILLS"), form, dice).await,
+            Self::CommitsCut => outages::commits_cut(kind, form, dice).await,
+            Self::AnswersCut(behind) => outages::answers_cut(kind, behind, form, dice).await,
+            Self::DatabaseAway => outages::database_away(kind, form).await,
+            Self::StandbyPromoted => outages::standby_promoted(kind).await,
+            Self::DiskFull => outages::disk_full(kind).await,
+            Self::ClockSteps => outages::clock_steps(kind).await,
+            Self::Frozen => replicas::frozen(kind, form, dice).await,
+            Self::Takeover => replicas::takeover(kind, form, dice).await,
+            Self::RollingRestarts(behind) => replicas::rolling_restarts(kind, behind, form, dice).await,
+        }
+    }
+}
+
+/// With the forms in which it runs.
+fn scenarios() -> Vec<(Scenario, Kind, &'static [Form])> {
+    use balancer::Kind::{Haproxy, Nginx};
+    const BOTH: &[Form] = &[Form::Short, Form::Long];
+    const LONG: &[Form] = &[Form::Long];
+    let mut all = Vec::new();
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        for name in failpoint::ALL {
+            for later in [false, true] {
+                // A conversation is discovered after its first turn only.
+                if (name, later) != ("discovery.found", true) {
+                    let in_short = ["turn.answered", "delivery.taken"].contains(&name) && later;
+                    all.push((Scenario::DiesAt { name, later }, kind, if in_short { BOTH } else { LONG }));
+                }
+            }
+        }
+    }
+    all.extend([
+        (Scenario::Deaths, Kind::Sqlite, BOTH),
+        (Scenario::Deaths, Kind::Postgres, BOTH),
+        (Scenario::Deaths, Kind::Pgbouncer, LONG),
+        (Scenario::CommitsCut, Kind::Postgres, BOTH),
+        (Scenario::CommitsCut, Kind::Pgbouncer, LONG),
+        (Scenario::AnswersCut(Haproxy), Kind::Postgres, LONG),
+        (Scenario::AnswersCut(Nginx), Kind::Postgres, LONG),
+        (Scenario::DatabaseAway, Kind::Postgres, BOTH),
+        (Scenario::StandbyPromoted, Kind::Postgres, BOTH),
+        (Scenario::DiskFull, Kind::Sqlite, LONG),
+        (Scenario::ClockSteps, Kind::Sqlite, LONG),
+        (Scenario::ClockSteps, Kind::Postgres, LONG),
+        (Scenario::Frozen, Kind::Postgres, LONG),
+        (Scenario::Takeover, Kind::Postgres, LONG),
+        (Scenario::RollingRestarts(Haproxy), Kind::Postgres, LONG),
+        (Scenario::RollingRestarts(Nginx), Kind::Postgres, LONG),
+    ]);
+    all
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -60,118 +150,42 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let form = match variable("CHAOS_FORM").as_deref() {
+        None | Some("short") => Form::Short,
+        Some("long") => Form::Long,
+        Some(other) => panic!("CHAOS_FORM is short or long, not {other}"),
+    };
+    let only: Vec<String> = variable("CHAOS_ONLY").unwrap_or_default().split(',').map(str::to_lowercase).collect();
     let seed = variable("CHAOS_SEED").map_or_else(|| u64::from(std::process::id()), |seed| seed.parse().unwrap());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (mut passed, mut failed) = (0, 0);
     println!("chaos: CHAOS_SEED={seed} replays this run");
-    let mut dice = Dice(seed);
-    let (passed, failed) = runtime.block_on(async {
-        let mut results = Vec::new();
-        for kind in [Kind::Sqlite, Kind::Postgres] {
-            if variable("CHAOS_STORES").is_none_or(|stores| stores.contains(&format!("{kind:?}").to_lowercase())) {
-                failpoints(kind, &mut dice, &mut results).await;
-                results.push((format!("{kind:?}: deaths under load"), deaths(kind, &mut dice).await));
-            }
+    for (scenario, kind, forms) in scenarios() {
+        let name = format!("{kind:?}: {scenario:?}");
+        // Somebody who names a scenario wants it in any form.
+        let named = only.iter().any(|word| !word.is_empty() && name.to_lowercase().contains(word));
+        if !(named || (only == [""] && forms.contains(&form))) {
+            continue;
         }
-        let failed = results.iter().filter(|(_, verdict)| !verdict.is_clean()).count();
-        for (name, verdict) in &results {
-            println!("{} {name}: {verdict}", if verdict.is_clean() { "ok    " } else { "FAILED" });
+        let begun = Instant::now();
+        let mut dice = Dice(seed);
+        let verdict = runtime.block_on(scenario.run(kind, form, &mut dice));
+        let seconds = begun.elapsed().as_secs();
+        if verdict.is_clean() {
+            passed += 1;
+            println!("ok     {name} ({seconds} s): {verdict}");
+        } else {
+            failed += 1;
+            println!("FAILED {name} ({seconds} s): {verdict}");
+            let log = std::env::temp_dir().join(format!("fini-bridge-chaos-{seed}-{failed}.log"));
+            std::fs::write(&log, &verdict.logs).unwrap();
+            println!("       its processes' logs: {}", log.display());
         }
-        (results.len() - failed, failed)
-    });
+    }
+    runtime.shutdown_timeout(Duration::from_secs(5));
     println!("chaos: {passed} passed, {failed} failed");
-    if failed > 0 {
+    if failed > 0 || passed == 0 {
         println!("chaos: run again with CHAOS_SEED={seed}");
         std::process::exit(1);
-    }
-}
-
-/// Dies once at each failpoint, on the first turn of a chat and on a later one.
-async fn failpoints(kind: Kind, dice: &mut Dice, results: &mut Vec<(String, Verdict)>) {
-    let mut cases: Vec<(&str, bool)> = failpoint::ALL.iter().flat_map(|name| [(*name, false), (*name, true)]).collect();
-    // A conversation is discovered after its first turn only.
-    cases.retain(|case| *case != ("discovery.found", true));
-    if variable("CHAOS_FAILPOINTS").as_deref() != Some("all") {
-        let wanted = variable("CHAOS_FAILPOINTS").map_or(4, |number| number.parse().unwrap());
-        while cases.len() > wanted {
-            let out = dice.below(cases.len() as u64);
-            cases.remove(usize::try_from(out).unwrap());
-        }
-    }
-    for (name, later) in cases {
-        let turn = if later { "a later" } else { "the first" };
-        results.push((format!("{kind:?}: dies at {name}, {turn} turn"), dies_at(kind, name, later).await));
-    }
-}
-
-async fn dies_at(kind: Kind, name: &str, later: bool) -> Verdict {
-    let mut cluster = Cluster::start(kind).await;
-    let mut load = Load::default();
-    for chat in [Chat::Bridge(1), Chat::Telegram(1)] {
-        if later {
-            load.say(&cluster, chat).await;
-        }
-    }
-    cluster.settled(&load).await;
-    if name.starts_with("lookup") {
-        let once = FaultRule::status(fini_bridge::app::sandbox::fini::Endpoint::Ask, 500).times(1);
-        cluster.world.fini.faults().add(once);
-    }
-    for replica in 0..cluster.size() {
-        cluster.kill(replica);
-    }
-    // Whichever does the step first dies; the others take over.
-    for replica in 0..cluster.size() {
-        cluster.start_replica(replica, &[("FAILPOINTS", &format!("{name}=1*return"))]).await;
-    }
-    // The sender tries until it is acknowledged; meanwhile the process dies and comes back.
-    let died = {
-        let (cluster, load) = (&mut cluster, &mut load);
-        for chat in [Chat::Bridge(1), Chat::Telegram(1)] {
-            load.begin(chat);
-        }
-        cluster.push(load, Duration::from_secs(30)).await
-    };
-    assert!(died, "{name} was never reached");
-    cluster.settled(&load).await;
-    Verdict::of(&cluster, &load)
-}
-
-/// Kills at random moments while twenty chats talk; with several replicas also freezes one through its leases
-/// and cuts all off from their database.
-async fn deaths(kind: Kind, dice: &mut Dice) -> Verdict {
-    let deaths = variable("CHAOS_KILLS").map_or(6, |kills| kills.parse().unwrap());
-    let mut cluster = Cluster::start(kind).await;
-    cluster.world.fini.change(Change { answer_delay_ms: Some(40), ..Change::default() });
-    let mut load = Load::default();
-    for death in 0..deaths {
-        let victim = usize::try_from(dice.below(cluster.size() as u64)).unwrap();
-        let pause = Duration::from_millis(200 + dice.below(800));
-        talk(&cluster, &mut load, dice, pause).await;
-        match dice.below(10) {
-            0 | 1 if kind == Kind::Postgres => {
-                cluster.signal(victim, "-STOP");
-                talk(&cluster, &mut load, dice, Duration::from_secs(12)).await;
-                cluster.signal(victim, "-CONT");
-            }
-            2 if kind == Kind::Postgres => cluster.cut_off_database().await,
-            _ => {
-                cluster.kill(victim);
-                cluster.start_replica(victim, &[]).await;
-            }
-        }
-        if death % 50 == 49 {
-            println!("chaos: {kind:?}: {} deaths, {} messages", death + 1, load.acknowledged());
-        }
-    }
-    cluster.settled(&load).await;
-    Verdict::of(&cluster, &load)
-}
-
-async fn talk(cluster: &Cluster, load: &mut Load, dice: &mut Dice, how_long: Duration) {
-    let until = tokio::time::Instant::now() + how_long;
-    while tokio::time::Instant::now() < until {
-        let chat = u32::try_from(dice.below(20)).unwrap();
-        let chat = if chat < 10 { Chat::Bridge(chat) } else { Chat::Telegram(chat) };
-        load.say(cluster, chat).await;
     }
 }

@@ -154,6 +154,28 @@ promises! {
         lease(store, Work::Turns).await;
     }
 
+    async fn a_clock_that_is_set_back_stops_no_chat(world: World) {
+        let store = world.store.as_ref();
+        say(store, "alice", "one").await;
+        let held = lease(store, Work::Turns).await;
+        store.release(&held, Next::After(Duration::from_secs(60))).await.unwrap();
+        say(store, "carol", "one").await;
+        let held = lease(store, Work::Turns).await;
+        world.set_back(HOUR).await;
+        // A gateway looks every second.
+        store.probe().await.unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while store.next_due(Work::Turns, &[shop()]).await.unwrap() > Some(Duration::from_secs(10)) {
+            assert!(std::time::Instant::now() < deadline, "not noticed");
+        }
+        assert_eq!(store.renew(&owner(), std::slice::from_ref(&held), TTL).await.unwrap(), [true]);
+        // Its message waits since a time that has not come yet.
+        store.release(&held, AT_ONCE).await.unwrap();
+        assert_eq!(lease(store, Work::Turns).await.lane, held.lane);
+        world.pass(Duration::from_secs(10)).await;
+        assert_eq!(lease(store, Work::Turns).await.chat_ref.as_str(), "ref-of-alice");
+    }
+
     async fn a_busy_lane_goes_behind_those_that_wait_longer(world: World) {
         let store = world.store.as_ref();
         for _ in 0..3 {

@@ -23,13 +23,20 @@ impl Database {
         let url = Secret::new(server().url(&self.name));
         Postgres::open(Arc::new(move || url.clone()), mode).await.unwrap()
     }
+
+    async fn set(&self, forward: i64) {
+        self.client.execute("UPDATE public.clock SET ms = ms + $1", &[&forward]).await.unwrap();
+    }
 }
 
 #[async_trait]
 impl Backend for Database {
     async fn pass(&self, time: Duration) {
-        let passed = i64::try_from(time.as_millis()).unwrap();
-        self.client.execute("UPDATE public.clock SET ms = ms + $1", &[&passed]).await.unwrap();
+        self.set(i64::try_from(time.as_millis()).unwrap()).await;
+    }
+
+    async fn set_back(&self, by: Duration) {
+        self.set(-i64::try_from(by.as_millis()).unwrap()).await;
     }
 
     /// Nobody can tell that it is dead but by its leases, which end.

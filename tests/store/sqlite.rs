@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fini_bridge::domain::clock::{ManualClock, Timestamp};
+use fini_bridge::domain::clock::{Clock, ManualClock, Timestamp};
 use fini_bridge::store::Store;
 use fini_bridge::store::sqlite::{Mode, OpenError, Sqlite};
 use tempfile::TempDir;
@@ -33,6 +33,10 @@ impl File {
 impl Backend for File {
     async fn pass(&self, time: Duration) {
         self.clock.advance(time);
+    }
+
+    async fn set_back(&self, by: Duration) {
+        self.clock.set(Timestamp::from_millis(self.clock.now().as_millis() - i64::try_from(by.as_millis()).unwrap()));
     }
 
     async fn restart(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {

@@ -39,6 +39,8 @@ use senders::Signed;
 
 pub const BOT: &str = "4f5ef695-d03b-4d56-8fef-7f2bd5c17ef3";
 pub const OTHER_BOT: &str = "0e1f2a3b-4c5d-4e6f-8a9b-0c1d2e3f4a5b";
+/// All of one workspace.
+pub const FINI_KEYS: [&str; 3] = [FINI_KEY, "fini_test_key_2", "fini_test_key_3"];
 pub const FINI_KEY: &str = "fini_test_key_1";
 
 /// Waits for something to become true; panics with `what` when it doesn't.
@@ -69,6 +71,8 @@ pub struct Process {
     child: Child,
     pub address: String,
     pub admin: String,
+    /// As its leases name it.
+    pub replica: String,
     log: Arc<Mutex<String>>,
 }
 
@@ -251,10 +255,9 @@ impl Process {
                 log.push('\n');
             }
         });
-        let mut process = Self { child, address: String::new(), admin: String::new(), log };
-        let (address, admin) = eventually("the gateway serves", SOON, async || process.announced()).await;
-        process.address = address;
-        process.admin = admin;
+        let mut process = Self { child, address: String::new(), admin: String::new(), replica: String::new(), log };
+        let announced = eventually("the gateway serves", SOON, async || process.announced()).await;
+        (process.address, process.admin, process.replica) = announced;
         process
     }
 
@@ -285,7 +288,7 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    fn announced(&mut self) -> Option<(String, String)> {
+    fn announced(&mut self) -> Option<(String, String, String)> {
         let log = self.log.lock().unwrap().clone();
         if let Some(status) = self.child.try_wait().unwrap() {
             // At a failpoint, already: whoever set it looks whether it has ended.
@@ -294,7 +297,8 @@ impl Process {
         }
         let line = log.lines().find(|line| line.contains("\"message\":\"serving\""))?;
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
-        Some((line["listen"].as_str()?.to_owned(), line["admin"].as_str()?.to_owned()))
+        let said = |name: &str| line[name].as_str().map(str::to_owned);
+        Some((said("listen")?, said("admin")?, said("replica")?))
     }
 }
 
@@ -315,7 +319,7 @@ pub fn simulator() -> SimulatorConfig {
     let agent = |id: &str, name: &str| SimulatedAgent { id: id.to_owned(), name: name.to_owned() };
     SimulatorConfig {
         workspaces: vec![Workspace {
-            keys: vec![ApiKey { key: FINI_KEY.to_owned(), scopes: Scopes::ReadAndWrite }],
+            keys: FINI_KEYS.map(|key| ApiKey { key: key.to_owned(), scopes: Scopes::ReadAndWrite }).to_vec(),
             agents: vec![agent(BOT, "Support"), agent(OTHER_BOT, "Billing")],
         }],
         ..SimulatorConfig::default()

@@ -87,6 +87,11 @@ impl Outside {
         self.state.lock().unwrap().sent.clone()
     }
 
+    /// What came after the first so many.
+    pub fn sent_after(&self, known: usize) -> Vec<Call> {
+        self.state.lock().unwrap().sent[known..].to_vec()
+    }
+
     pub fn other(&self) -> Vec<Call> {
         self.state.lock().unwrap().other.clone()
     }

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::{BoxFuture, join};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::bells::Belfry;
+use super::lanes;
 use super::link::Pool;
 use super::open::{self, OpenError};
 use super::tx::{self, Tx, corrupt};
 use crate::domain::clock::Timestamp;
+use crate::store::steps::Steps;
 use crate::store::{Mode, Result, StoreError};
 
 /// The limits stand in each transaction: behind PgBouncer there is no session to keep them.
@@ -42,12 +45,15 @@ pub(super) struct Core {
     pub(super) pool: Pool,
     pub(super) belfry: Arc<Belfry>,
     readiness: watch::Sender<Readiness>,
+    steps: Steps,
+    set_back: Notify,
 }
 
 impl Core {
     pub(super) fn new(pool: Pool) -> Self {
         let readiness = watch::channel(Readiness::Not("not connected yet".to_owned())).0;
-        Self { pool, belfry: Arc::new(Belfry::new()), readiness }
+        let (belfry, steps, set_back) = (Arc::new(Belfry::new()), Steps::default(), Notify::new());
+        Self { pool, belfry, readiness, steps, set_back }
     }
 
     pub(super) fn installation_key(&self) -> Result<[u8; 32]> {
@@ -88,6 +94,21 @@ impl Core {
         self.belfry.pull(super::bells::TURNS | super::bells::DELIVERIES);
     }
 
+    /// Mends the schedule whenever the database's clock was set back.
+    pub(super) async fn keep_time(&self) {
+        loop {
+            self.set_back.notified().await;
+            match self.write(|tx| lanes::set_back(tx).boxed()).await {
+                Ok(()) => tracing::warn!("the database's clock was set back"),
+                // Noticed in a transaction that has just worked: this one may too in a moment.
+                Err(_) => {
+                    sleep(LOOK_AGAIN).await;
+                    self.set_back.notify_one();
+                }
+            }
+        }
+    }
+
     /// Connections that died in the pool are found out here, before anything was written.
     async fn begin<'a>(&self, how: &str) -> Result<Tx<'a>> {
         self.installation_key()?;
@@ -98,7 +119,13 @@ impl Core {
             // One message after the other on the wire, one round trip.
             let opening = join(tx.batch(how), tx.one(NOW, tx::params![], |row| tx::get(row, 0)));
             let error = match timeout(BEGIN_WITHIN, opening).await {
-                Ok((Ok(()), Ok(Some(now)))) => return Ok(tx.at(Timestamp::from_millis(now))),
+                Ok((Ok(()), Ok(Some(now)))) => {
+                    let now = Timestamp::from_millis(now);
+                    if self.steps.is_set_back(now) {
+                        self.set_back.notify_one();
+                    }
+                    return Ok(tx.at(now));
+                }
                 Ok((Ok(()), Ok(None))) => corrupt("the database tells no time"),
                 Ok((Err(error), _) | (_, Err(error))) => error,
                 Err(_) => return Err(StoreError::Unavailable("it doesn't answer".to_owned())),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::tx::{Tx, get, ints, params, rows, texts, work as name};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, ChatRef, LaneId, Owner};
+use crate::store::steps::HORIZON;
 use crate::store::{Lease, Next, Result, StoreError, Want, Work};
 
 /// One short walk of the index per channel; what another replica takes at the same time is left to it.
@@ -68,6 +69,16 @@ pub(super) async fn lease(tx: &Tx<'_>, work: Work, owner: &Owner, wants: &[Want]
         leases.extend(taken.into_iter().map(|(_, _, lease)| lease));
     }
     Ok(leases)
+}
+
+/// The clock was set back: what was scheduled by the old time is due soon. As several replicas notice it, it must
+/// do no harm to do this twice.
+pub(super) async fn set_back(tx: &Tx<'_>) -> Result<()> {
+    let soon = tx.now.plus(HORIZON).as_millis();
+    tx.run("UPDATE fini_bridge.schedule SET due_at = $1 WHERE due_at > $1", params![soon]).await?;
+    tx.ring(Work::Turns);
+    tx.ring(Work::Deliveries);
+    Ok(())
 }
 
 pub(super) async fn renew(tx: &Tx<'_>, owner: &Owner, leases: &[Lease], ttl: Duration) -> Result<Vec<bool>> {
@@ -176,7 +187,7 @@ async fn needed(tx: &Tx<'_>, lane: LaneId, work: Work, merge_window: Duration) -
                 let first = "SELECT waiting_since FROM fini_bridge.messages
                     WHERE lane = $1 AND state = 'received' ORDER BY seq LIMIT 1";
                 let since: Option<i64> = tx.one(first, params![lane.0], |row| get(row, 0)).await?;
-                since.map(|since| Timestamp::from_millis(since).plus(merge_window))
+                since.map(|since| Timestamp::from_millis(since).min(tx.now).plus(merge_window))
             }
         }
         Work::Deliveries => {

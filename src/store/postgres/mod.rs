@@ -70,6 +70,8 @@ impl Postgres {
             Err(error) => return Err(error),
         }
         if mode == Mode::Serve {
+            let keeper = Arc::clone(&core);
+            background.push(tokio::spawn(async move { keeper.keep_time().await }));
             background.push(tokio::spawn(bells::tell(Arc::clone(&core.belfry), core.pool.clone())));
             if !connector.pooled() {
                 background.push(tokio::spawn(bells::listen(Arc::clone(&core.belfry), connector)));

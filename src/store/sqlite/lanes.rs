@@ -7,6 +7,7 @@ use rusqlite::params;
 use super::tx::{Tx, rows, work as name};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, ChatRef, LaneId, Owner};
+use crate::store::steps::HORIZON;
 use crate::store::{Lease, Next, Result, StoreError, Want, Work};
 
 pub(super) const DUE: &str = "SELECT due_at, lane FROM schedule
@@ -24,9 +25,21 @@ pub(super) const CURRENT_TURN: &str = "SELECT id FROM turns WHERE lane = ?1 AND 
 pub(super) const FIRST_PART: &str = "SELECT turn, hold_until FROM parts
     WHERE lane = ?1 AND state IN ('pending', 'sending') ORDER BY seq LIMIT 1";
 
-/// Leases of earlier processes are void: the lock on the file proves that they are dead.
+/// Leases of earlier processes are void: the lock on the file proves that they are dead. The clock may have been
+/// set back meanwhile.
 pub(super) fn void_all(tx: &Tx<'_>) -> Result<()> {
     tx.run("UPDATE schedule SET owner = NULL, due_at = ?1 WHERE owner IS NOT NULL", params![tx.now()])?;
+    set_back(tx)
+}
+
+/// The clock was set back: what was scheduled by the old time is due soon.
+pub(super) fn set_back(tx: &Tx<'_>) -> Result<()> {
+    let soon = tx.now.plus(HORIZON).as_millis();
+    let changed = tx.run("UPDATE schedule SET due_at = ?1 WHERE due_at > ?1", params![soon])?;
+    if changed > 0 {
+        tx.ring(Work::Turns);
+        tx.ring(Work::Deliveries);
+    }
     Ok(())
 }
 
@@ -114,7 +127,7 @@ fn needed(tx: &Tx<'_>, lane: LaneId, work: Work, merge_window: Duration) -> Resu
                 Some(tx.now)
             } else {
                 let since: Option<i64> = tx.one(FIRST_WAITING, params![lane.0], |row| row.get(0))?;
-                since.map(|since| Timestamp::from_millis(since).plus(merge_window))
+                since.map(|since| Timestamp::from_millis(since).min(tx.now).plus(merge_window))
             }
         }
         Work::Deliveries => {

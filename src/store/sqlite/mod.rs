@@ -36,7 +36,7 @@ use self::writer::Writer;
 pub use super::Mode;
 use super::{
     Accepted, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Doubt, Filter, LaneView, Lease, NewItem,
-    Next, Outgoing, Result, Retried, SendEnd, Stats, Store, Story, TurnEnd, Want, Work,
+    Next, Outgoing, Result, Retried, SendEnd, Stats, Store, StoreError, Story, TurnEnd, Want, Work,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
@@ -102,7 +102,11 @@ impl Store for Sqlite {
     }
 
     async fn probe(&self) -> Result<()> {
-        self.write(|tx| tx.run(open::PROBE, []).map(|_| ())).await
+        self.write(|tx| tx.run(open::PROBE, []).map(|_| ())).await?;
+        if self.writer.failed_within(Duration::from_secs(2)) {
+            return Err(StoreError::Unavailable("something could not be written a moment ago".to_owned()));
+        }
+        Ok(())
     }
 
     async fn accept(&self, items: Vec<NewItem>) -> Result<Vec<Accepted>> {

@@ -167,6 +167,7 @@ async fn a_full_disk_is_said_loses_nothing_and_heals_by_itself() {
         }
     }
     assert!(refused > 0, "it was never full");
+    assert!(store.probe().await.is_err(), "small things still fit, and it is full all the same");
     limit(1_000_000).await.unwrap();
     for number in 0..200 {
         let (_, item) = message(number, "again".to_owned());

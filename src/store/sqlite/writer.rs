@@ -1,16 +1,19 @@
 //! The one thread that writes. What waits goes into one transaction, each method in a savepoint of its own;
-//! all are answered after the commit. Knows nothing of what the methods do.
+//! all are answered after the commit.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::lanes;
 use super::open::Opener;
 use super::tx::{Rings, Tx, disk_failed, failed};
 use crate::domain::clock::Clock;
+use crate::store::steps::Steps;
 use crate::store::{Bells, Result, StoreError};
 
 /// Beyond this the store is full: webhooks get 503, workers try again.
@@ -72,6 +75,7 @@ fn copy(error: &StoreError) -> StoreError {
 pub(super) struct Writer {
     queue: Option<mpsc::Sender<Box<dyn Job>>>,
     bells: Bells,
+    failed_at: Arc<Mutex<Option<Instant>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -87,17 +91,25 @@ impl Writer {
         let (deliveries, deliveries_bell) = watch::channel(0);
         let (ended, ended_bell) = watch::channel(0);
         let ropes = Ropes { turns, deliveries, ended };
-        let desk = Desk { connection, opener, clock, ropes, commits };
+        let failed_at = Arc::<Mutex<Option<Instant>>>::default();
+        let steps = Steps::default();
+        let desk = Desk { connection, opener, clock, steps, ropes, commits, failed_at: Arc::clone(&failed_at) };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || desk.work(jobs))?;
         Ok(Self {
             queue: Some(queue),
             bells: Bells { turns: turns_bell, deliveries: deliveries_bell, ended: ended_bell },
+            failed_at,
             thread: Some(thread),
         })
     }
 
     pub(super) fn bells(&self) -> Bells {
         self.bells.clone()
+    }
+
+    /// Whether something could not be written within this time: on a full disk small things fit now and then.
+    pub(super) fn failed_within(&self, time: Duration) -> bool {
+        self.failed_at.lock().is_ok_and(|at| at.is_some_and(|at| at.elapsed() < time))
     }
 
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T>
@@ -152,8 +164,10 @@ struct Desk {
     connection: Option<Connection>,
     opener: Arc<Opener>,
     clock: Arc<dyn Clock>,
+    steps: Steps,
     ropes: Ropes,
     commits: Arc<AtomicU64>,
+    failed_at: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Desk {
@@ -171,6 +185,10 @@ impl Desk {
     fn commit(&mut self, mut batch: Vec<Box<dyn Job>>) {
         let outcome = match self.connection.take().map_or_else(|| self.opener.reopen(), Ok) {
             Ok(connection) => {
+                if self.steps.is_set_back(self.clock.now()) {
+                    let (waiter, _) = oneshot::channel();
+                    batch.insert(0, Box::new(Write { work: Some(lanes::set_back), outcome: Ok(()), waiter }));
+                }
                 let outcome = transaction(&connection, self.clock.as_ref(), &mut batch);
                 match &outcome {
                     Err(error) if disk_failed(error) => {
@@ -197,6 +215,9 @@ impl Desk {
                     StoreError::Fenced => "fenced".to_owned(),
                 };
                 tracing::warn!(reason = %why, "the store could not commit");
+                if let Ok(mut at) = self.failed_at.lock() {
+                    *at = Some(Instant::now());
+                }
                 for job in batch {
                     job.answer(Err(why.clone()));
                 }
