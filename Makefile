@@ -1,6 +1,6 @@
 # `make check` is what CI runs: it installs what it needs, then checks format, lints and tests.
 
-.PHONY: check setup format lint test chaos fuzz
+.PHONY: check setup format lint test chaos measure fuzz
 
 check: setup format lint test
 
@@ -21,6 +21,10 @@ test:
 # chooses. A failing run prints its CHAOS_SEED.
 chaos:
 	CHAOS_FORM=long cargo test --locked --release --features failpoints --test chaos
+
+# Figures that depend on the machine; MEASURE=poisoned takes one of them.
+measure:
+	cargo test --locked --release --test measure -- $(MEASURE)
 
 # Coverage-guided, from the test data on: needs the nightly toolchain and `cargo install cargo-fuzz`.
 FUZZ_SECONDS ?= 60

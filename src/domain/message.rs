@@ -89,6 +89,8 @@ pub enum Reported {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReportOutcome {
+    /// The platform has it. Whether it reaches anybody is not said.
+    Taken,
     Delivered,
     /// Failed for good, after it had been accepted. `reason` is a code such as `whatsapp_131047`.
     Failed {

@@ -24,6 +24,8 @@ use crate::store::{Next, Outgoing, OutgoingState, SendEnd, StoreError, Work};
 
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LONGEST: Duration = Duration::from_secs(300);
+/// A platform that reports what it has taken does so within this, mostly within a second.
+const REPORTED_WITHIN: Duration = Duration::from_secs(10);
 /// Chats of one channel that are delivered to at once.
 const AT_ONCE: usize = 64;
 /// Platforms tolerate short bursts above their sustained rate.
@@ -140,9 +142,14 @@ impl Deliveries {
         if let Some(end) = stale(channel, part, now) {
             return self.finish(held, channel, part, end).await;
         }
-        if let OutgoingState::Sending { .. } = part.state {
-            // The process died between the send and its receipt.
-            if let Some(end) = self.settle_unknown(channel, "died between send and receipt") {
+        if let OutgoingState::Sending { since } = part.state {
+            // The process died between the send and its receipt, or the send ended without telling.
+            let rest = REPORTED_WITHIN.saturating_sub(now.since(since));
+            if channel.platform.idempotency() == Idempotency::Reported && rest > Duration::ZERO {
+                self.foundation.store.release(&held.lease, Next::After(rest)).await?;
+                return Ok(Lane::Released);
+            }
+            if let Some(end) = self.settle_unknown(channel, "no receipt came") {
                 return self.finish(held, channel, part, end).await;
             }
         }
@@ -179,6 +186,13 @@ impl Deliveries {
                 room.gate.worked();
                 let detail = "The platform refused it for good.".to_owned();
                 SendEnd::Failed { reason, detail }
+            }
+            // It stays as a send that was begun, for the platform's own word to settle.
+            SendError::Unknown { .. } if channel.platform.idempotency() == Idempotency::Reported => {
+                self.foundation.metrics.delivery(channel.name.as_str(), "deferred");
+                let wait = REPORTED_WITHIN.max(backoff(RETRY_FIRST, RETRY_LONGEST, attempt));
+                self.foundation.store.release(&held.lease, Next::After(wait)).await?;
+                return Ok(Lane::Released);
             }
             SendError::Unknown { reason } => self
                 .settle_unknown(channel, &reason)

@@ -56,6 +56,11 @@ impl Turns {
                 self.end(held, channel, turn.into(), outcome, now).await
             }
             Found::Nothing { new_conversation } => {
+                if let TurnState::Unknown { answered, .. } = turn.state {
+                    // After a call without an answer Fini may still come to store it, beyond `settle`.
+                    let after = if answered { "failed" } else { "unanswered" };
+                    self.foundation.metrics.repeated_call(channel.name.as_str(), after);
+                }
                 let mut question = Question::from(turn);
                 if new_conversation {
                     self.foundation.metrics.conversation(channel.name.as_str(), "replaced");

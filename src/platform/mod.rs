@@ -133,6 +133,9 @@ impl From<crate::http::Error> for SendError {
 pub enum Idempotency {
     /// The platform knows the part's id again: sending twice does no harm.
     Key,
+    /// The platform says a moment later which parts it has taken, each by its id, by way of a webhook: that is
+    /// waited for, then `on_unknown` decides.
+    Reported,
     /// Nothing of the kind: the channel's `on_unknown` decides.
     None,
 }

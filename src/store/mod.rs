@@ -470,6 +470,10 @@ pub enum AnswerState {
     NoSuchMessage,
 }
 
+/// So long a response may take to leave. When it neither left nor was given up by then, its process died, and
+/// what became of its parts is as unknown as of any send.
+pub const RESPONSE_WITHIN: Duration = Duration::from_secs(30);
+
 /// A part of an answer, for a response instead of a delivery.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AnswerPart {
@@ -572,11 +576,14 @@ pub trait Store: Send + Sync + 'static {
 
     async fn answer(&self, message: MessageId) -> Result<AnswerState>;
 
-    /// The answer goes out in the response: its parts that are not yet on their way count as sent.
-    /// `None`: its turn has not ended.
+    /// The answer is about to go out in the response: its parts that are not yet on their way are being sent
+    /// by it, for [`RESPONSE_WITHIN`]. `None`: its turn has not ended.
     async fn claim_answer(&self, message: MessageId) -> Result<Option<Vec<AnswerPart>>>;
 
-    /// Nobody waits any more: the replies are delivered like any other.
+    /// The response with the claimed answer has left: its parts count as sent.
+    async fn answer_left(&self, message: MessageId) -> Result<()>;
+
+    /// Nobody waits any more: the replies are delivered like any other, those that were claimed too.
     async fn stop_waiting(&self, message: MessageId) -> Result<()>;
 
     // looking and mending ------------------------------------------------------------------------

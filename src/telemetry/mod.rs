@@ -58,6 +58,7 @@ pub struct Metrics {
     turns: PerChannel,
     deliveries: PerChannel,
     unknown_sends: PerChannel,
+    repeated_calls: PerChannel,
     conversations: PerChannel,
     reports: PerChannel,
     fini_calls: Family<Call, Counter>,
@@ -80,6 +81,7 @@ impl Default for Metrics {
             turns: Family::default(),
             deliveries: Family::default(),
             unknown_sends: Family::default(),
+            repeated_calls: Family::default(),
             conversations: Family::default(),
             reports: Family::default(),
             fini_calls: Family::default(),
@@ -109,6 +111,11 @@ impl Metrics {
             "unknown_sends",
             "Sends whose outcome is unknown, by what was decided",
             self.unknown_sends.clone(),
+        );
+        all.register(
+            "repeated_calls",
+            "Calls to Fini made again after looks that found nothing, by how the one before had ended",
+            self.repeated_calls.clone(),
         );
         all.register("conversations", "Fini conversations, by what happened to them", self.conversations.clone());
         all.register("delivery_reports", "What platforms said later about parts", self.reports.clone());
@@ -154,6 +161,10 @@ impl Metrics {
 
     pub fn unknown_send(&self, channel: &str, decision: &str) {
         count(&self.unknown_sends, channel, decision);
+    }
+
+    pub fn repeated_call(&self, channel: &str, after: &str) {
+        count(&self.repeated_calls, channel, after);
     }
 
     pub fn conversation(&self, channel: &str, what: &str) {

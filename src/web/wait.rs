@@ -1,9 +1,15 @@
 //! `Prefer: wait=30` (RFC 7240): a caller who would rather have the answer in the response than as a callback.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::HttpResponse;
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::header::ContentType;
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -48,16 +54,17 @@ pub async fn answer(
     key: &DeliveryKey,
     at_most: Duration,
 ) -> HttpResponse {
-    let waiting = Waiting { store: intake.store.clone(), message, ended: false };
+    let waiting = Waiting { store: intake.store.clone(), message, end: End::GaveUp };
     let until = Instant::now() + at_most;
     let mut ended = intake.store.bells().ended;
     loop {
         ended.mark_unchanged();
         match intake.store.claim_answer(message).await {
             Ok(Some(parts)) => {
-                waiting.done();
                 let messages: Vec<Value> = parts.iter().filter_map(|part| in_response(channel, part)).collect();
-                return HttpResponse::Ok().json(json!({ "id": key.as_str(), "messages": messages }));
+                let body = json!({ "id": key.as_str(), "messages": messages }).to_string();
+                let leaving = Leaving { rest: Bytes::from(body), step: Step::Most, waiting };
+                return HttpResponse::Ok().content_type(ContentType::json()).body(leaving);
             }
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "an answer can't be looked for"),
@@ -77,28 +84,79 @@ fn in_response(channel: &Channel, part: &AnswerPart) -> Option<Value> {
     channel.platform.answer_in_response(&rendered, part.id, &part.address)
 }
 
-/// Somebody waits. When this is dropped without an answer, nobody does any more.
+/// An answer on its way to its caller. The last byte is kept back until all before it has left and the
+/// connection was looked at once more: whoever is gone by then has not got the answer, and the callback has it.
+/// What is lost behind the last byte nobody here can know; the caller asks with the same id again.
+struct Leaving {
+    rest: Bytes,
+    step: Step,
+    waiting: Waiting,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    /// All but the last byte.
+    Most,
+    /// It is written to the connection.
+    Written,
+    /// The connection is read: a caller who has hung up is noticed.
+    LookedAt,
+    Last,
+}
+
+impl MessageBody for Leaving {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.rest.len() as u64)
+    }
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let this = self.get_mut();
+        match this.step {
+            Step::Most => {
+                this.step = Step::Written;
+                let most = this.rest.len().saturating_sub(1);
+                Poll::Ready(Some(Ok(this.rest.split_to(most))))
+            }
+            // Each time it has to wait, the connection flushes what it has, then reads.
+            Step::Written | Step::LookedAt => {
+                this.step = if matches!(this.step, Step::Written) { Step::LookedAt } else { Step::Last };
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Step::Last if this.rest.is_empty() => Poll::Ready(None),
+            Step::Last => {
+                this.waiting.end = End::Left;
+                Poll::Ready(Some(Ok(std::mem::take(&mut this.rest))))
+            }
+        }
+    }
+}
+
+/// Somebody waits. When this is dropped before the answer has left, nobody does any more.
 struct Waiting {
     store: Arc<dyn Store>,
     message: MessageId,
-    ended: bool,
+    end: End,
 }
 
-impl Waiting {
-    fn done(mut self) {
-        self.ended = true;
-    }
+#[derive(Clone, Copy)]
+enum End {
+    GaveUp,
+    Left,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if self.ended {
-            return;
-        }
-        let (store, message) = (self.store.clone(), self.message);
+        let (store, message, end) = (self.store.clone(), self.message, self.end);
         tokio::spawn(async move {
-            if let Err(error) = store.stop_waiting(message).await {
-                tracing::warn!(%error, "a callback is late: it goes out when the caller's time has passed");
+            let written = match end {
+                End::Left => store.answer_left(message).await,
+                End::GaveUp => store.stop_waiting(message).await,
+            };
+            if let Err(error) = written {
+                tracing::warn!(%error, "what became of a response can't be written down: a callback is late, or comes beside it");
             }
         });
     }

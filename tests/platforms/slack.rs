@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use fini_bridge::domain::message::Receipt;
-use fini_bridge::platform::{Config, Idempotency, Registration, SampleOf, SendError};
+use fini_bridge::domain::id::PartId;
+use fini_bridge::domain::message::{Receipt, ReportOutcome, Reported};
+use fini_bridge::platform::{Config, Event, Idempotency, Parsed, Registration, SampleOf, SendError};
 use fini_bridge::signature::{RawWebhook, hmac_hex};
 use serde_json::{Value, json};
 
@@ -38,7 +39,7 @@ pub fn case() -> Case {
         address: || json!({ "channel": "C00FAKECHAN1", "thread_ts": "1766458026.240809" }),
         server,
         receipt: Some("1503435956.000247"),
-        idempotency: Idempotency::None,
+        idempotency: Idempotency::Reported,
         max_units: Some(4000),
         told: &[],
         credentials_call: true,
@@ -134,6 +135,10 @@ fn server(request: &Request) -> Result<Value, String> {
             let text = body["text"].as_str().ok_or("text")?;
             expect((1..=4000).contains(&text.chars().count()), "1 to 4000 characters")?;
             expect(body["unfurl_links"] == false && body["unfurl_media"] == false, "no previews")?;
+            let mark = &body["metadata"];
+            let lower = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            expect(mark["event_type"].as_str().is_some_and(lower), "metadata.event_type")?;
+            expect(mark["event_payload"].as_object().is_some_and(|all| all.len() == 1), "metadata.event_payload")?;
             expect(body.get("thread_ts").is_none_or(Value::is_string), "thread_ts is a string or absent")?;
             Ok(json!({ "ok": true, "channel": body["channel"], "ts": "1503435956.000247", "message": {} }))
         }
@@ -196,6 +201,38 @@ fn bots_of_every_kind_are_left_alone() {
     assert_eq!(parsed("message_im_escapes", &[("/event/user", json!("USLACKBOT"))]), bot);
     assert_eq!(parsed("message_im_escapes", &[("/event/user", json!(BOT))]), bot);
     assert_eq!(parsed("message_im_escapes", &[("/event/subtype", json!("bot_message"))]), bot);
+}
+
+#[tokio::test]
+async fn the_echo_of_a_post_of_ours_says_that_slack_has_the_part() {
+    let stub = strict(server);
+    let case = case();
+    let connector = case.connector(&[case.secret], &stub.url);
+    send(&case, &*connector, "Hello").await.unwrap();
+    let mark = stub.seen()[0].json()["metadata"].clone();
+    let echo = |more: &[(&str, Value)]| {
+        let marked = [&[("/event/metadata", mark.clone())], more].concat();
+        let event = connector.parse(&case.believed(&*connector, &changed("bot_own_echo", &marked), "application/json"));
+        let Ok(Parsed::Events(mut events)) = event else { panic!("{event:?}") };
+        events.remove(0)
+    };
+    let Event::Report(report) = echo(&[]) else { panic!("no report") };
+    assert_eq!(report.outcome, ReportOutcome::Taken);
+    assert_eq!(Value::from(format!("{:?}", report.of)), format!("{:?}", Reported::Part(part_id(&mark))));
+    // Others can read the mark: what they make of it is no word of Slack's.
+    for other in [
+        ("/event/app_id", json!("A00OTHERAPP")),
+        ("/event/app_id", json!(null)),
+        ("/event/metadata/event_type", json!("another_mark")),
+        ("/event/metadata/event_payload/part", json!("no id")),
+    ] {
+        assert!(matches!(echo(std::slice::from_ref(&other)), Event::Ignored("bot")), "{other:?}");
+    }
+    assert!(matches!(echo(&[("/event/subtype", json!("message_changed"))]), Event::Ignored("edited")));
+}
+
+fn part_id(mark: &Value) -> PartId {
+    mark["event_payload"]["part"].as_str().unwrap().parse().unwrap()
 }
 
 #[test]

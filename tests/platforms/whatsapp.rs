@@ -42,7 +42,7 @@ pub fn case() -> Case {
         address: || json!({ "to": "16505551234", "message_id": "wamid.IN" }),
         server,
         receipt: Some("wamid.OUT9"),
-        idempotency: Idempotency::None,
+        idempotency: Idempotency::Reported,
         max_units: Some(4096),
         told: &[],
         credentials_call: true,
@@ -240,7 +240,7 @@ fn a_report_finds_our_part_by_the_id_that_was_sent_along() {
     let of = format!("DeliveryReport {{ of: Part({part:?}), outcome:");
     assert_eq!(status("read"), json!({ "report": format!("{of} Delivered }}") }));
     assert_eq!(status("failed"), json!({ "report": format!("{of} Failed {{ reason: \"whatsapp_failed\" }} }}") }));
-    assert_eq!(status("sent"), json!({ "ignored": "sent" }));
+    assert_eq!(status("sent"), json!({ "report": format!("{of} Taken }}") }));
 }
 
 #[test]

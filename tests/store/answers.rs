@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use fini_bridge::domain::id::MessageId;
-use fini_bridge::store::{AnswerPart, AnswerState, MessageState, Store, Work};
+use fini_bridge::store::{
+    AnswerPart, AnswerState, MessageState, OutgoingState, RESPONSE_WITHIN, Store, StoreError, Work,
+};
 use serde_json::json;
 
 use crate::actors::*;
@@ -39,6 +41,8 @@ promises! {
         turn(store, vec![part(0, "a"), part(0, "b")]).await;
         let expected = store.claim_answer(id).await.unwrap().unwrap();
         assert_eq!(texts(&expected), ["a", "b"]);
+        nothing_due(store, Work::Deliveries).await;
+        store.answer_left(id).await.unwrap();
         assert_eq!(state(store, id).await.0, MessageState::Done);
         world.pass(HOUR).await;
         for held in lease_all(store, Work::Deliveries).await {
@@ -56,8 +60,64 @@ promises! {
         turn(store, vec![part(0, "b")]).await;
         nothing_due(store, Work::Deliveries).await;
         store.claim_answer(id).await.unwrap();
+        nothing_due(store, Work::Deliveries).await;
+        store.answer_left(id).await.unwrap();
         let held = lease(store, Work::Deliveries).await;
         assert_eq!(outgoing(store, &held).await[0].part, json!({ "text": "b" }));
+    }
+
+    async fn an_answer_whose_response_did_not_leave_is_delivered_at_once(world: World) {
+        let store = world.store.as_ref();
+        let id = say_and_wait(store, "k").await;
+        turn(store, vec![part(0, "a"), part(0, "b")]).await;
+        let claimed = store.claim_answer(id).await.unwrap().unwrap();
+        let bells = store.bells();
+        store.stop_waiting(id).await.unwrap();
+        assert!(bells.deliveries.has_changed().unwrap());
+        let held = lease(store, Work::Deliveries).await;
+        let waiting = outgoing(store, &held).await;
+        assert_eq!(waiting.iter().map(|part| part.id).collect::<Vec<_>>(), [claimed[0].id, claimed[1].id]);
+        assert!(waiting.iter().all(|part| part.state == OutgoingState::Pending));
+    }
+
+    async fn an_answer_whose_process_died_with_the_response_is_a_send_of_unknown_outcome(world: World) {
+        let id = say_and_wait(world.store.as_ref(), "k").await;
+        turn(world.store.as_ref(), vec![part(0, "a")]).await;
+        world.store.claim_answer(id).await.unwrap();
+        nothing_due(world.store.as_ref(), Work::Deliveries).await;
+        let world = world.restart().await;
+        let store = world.store.as_ref();
+        assert_eq!(state(store, id).await.0, MessageState::Answered);
+        world.pass(RESPONSE_WITHIN).await;
+        let held = lease(store, Work::Deliveries).await;
+        assert!(matches!(outgoing(store, &held).await[0].state, OutgoingState::Sending { .. }));
+    }
+
+    async fn what_has_left_in_a_response_is_not_given_back(world: World) {
+        let store = world.store.as_ref();
+        let id = say_and_wait(store, "k").await;
+        turn(store, vec![part(0, "a")]).await;
+        for _ in 0..2 {
+            store.claim_answer(id).await.unwrap();
+        }
+        store.answer_left(id).await.unwrap();
+        store.stop_waiting(id).await.unwrap();
+        assert_eq!(state(store, id).await.0, MessageState::Done);
+        world.pass(HOUR).await;
+        for held in lease_all(store, Work::Deliveries).await {
+            assert!(outgoing(store, &held).await.is_empty());
+        }
+    }
+
+    async fn a_delivery_does_not_take_a_part_that_a_response_has_claimed(world: World) {
+        let store = world.store.as_ref();
+        let id = say_and_wait(store, "k").await;
+        turn(store, vec![part(0, "a")]).await;
+        world.pass(WAIT).await;
+        let held = lease(store, Work::Deliveries).await;
+        let late = outgoing(store, &held).await.remove(0);
+        store.claim_answer(id).await.unwrap();
+        assert!(matches!(store.sending(&held, late.id).await, Err(StoreError::Fenced)));
     }
 
     async fn when_nobody_waits_any_more_replies_are_delivered_at_once(world: World) {
@@ -117,6 +177,7 @@ promises! {
         let unknown = MessageId::generate();
         assert!(matches!(world.store.answer(unknown).await.unwrap(), AnswerState::NoSuchMessage));
         assert_eq!(world.store.claim_answer(unknown).await.unwrap(), None);
+        world.store.answer_left(unknown).await.unwrap();
         world.store.stop_waiting(unknown).await.unwrap();
     }
 }

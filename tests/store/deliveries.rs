@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fini_bridge::domain::id::PartId;
 use fini_bridge::domain::message::{ReportOutcome, Reported};
-use fini_bridge::store::{MessageState, OutgoingState, SendEnd, StoreError, Work};
+use fini_bridge::store::{MessageState, Next, OutgoingState, SendEnd, StoreError, Work};
 use serde_json::json;
 
 use crate::actors::*;
@@ -189,6 +189,22 @@ promises! {
         store.report(&shop(), &Reported::Part(second), &ReportOutcome::Delivered).await.unwrap();
         store.sent(&held, second, &in_doubt("timeout")).await.unwrap();
         assert_eq!(parts_of(store, id).await, [because("failed", "blocked"), plain("sent")]);
+    }
+
+    async fn the_word_that_a_platform_has_a_part_ends_the_wait_for_it(world: World) {
+        let store = world.store.as_ref();
+        let id = say(store, "alice", "one").await;
+        let parts = vec![part(0, "a"), part(0, "b")];
+        let (first, second) = (parts[0].id, parts[1].id);
+        turn(store, parts).await;
+        let held = lease(store, Work::Deliveries).await;
+        store.sending(&held, first).await.unwrap();
+        store.release(&held, Next::After(HOUR)).await.unwrap();
+        nothing_due(store, Work::Deliveries).await;
+        assert!(store.report(&shop(), &Reported::Part(first), &ReportOutcome::Taken).await.unwrap());
+        assert_eq!(parts_of(store, id).await, [plain("sent"), plain("pending")]);
+        let held = lease(store, Work::Deliveries).await;
+        assert_eq!(outgoing(store, &held).await[0].id, second);
     }
 
     async fn a_delivery_report_settles_a_send_that_was_in_doubt(world: World) {

@@ -36,7 +36,11 @@ pub fn free_address(last: usize) -> SocketAddr {
 
 impl Fleet {
     pub async fn start(size: usize, stores: Stores, channels: &str) -> Self {
-        let world = World::prepare(channels).await;
+        let database = match &stores {
+            Stores::OfTheirOwn => None,
+            Stores::Shared(url) => Some(url.clone()),
+        };
+        let world = World::prepare_on(database, channels).await;
         let replicas = (0..size).map(|number| Replica { address: free_address(10 + number), number, process: None });
         let mut fleet = Self { world, replicas: replicas.collect(), stores, logs: String::new() };
         for number in 0..size {

@@ -29,6 +29,8 @@ use fini_bridge::app::sandbox::fini::{
     ApiKey, Running, Scopes, SimulatedAgent, SimulatedFini, SimulatorConfig, Workspace,
 };
 use fini_bridge::domain::clock::SystemClock;
+use fini_bridge::domain::secret::Secret;
+use fini_bridge::store::postgres::Postgres;
 use fini_bridge::store::sqlite::{Mode, Sqlite};
 use fini_bridge::store::{Filter, MessageState, Store, Story};
 
@@ -60,6 +62,8 @@ pub struct World {
     pub outside: Outside,
     pub folder: tempfile::TempDir,
     pub http: reqwest::Client,
+    /// Of PostgreSQL; none: a file in the folder.
+    database: Option<String>,
     process: Option<Process>,
 }
 
@@ -75,26 +79,35 @@ pub struct Process {
 impl World {
     /// `channels`: the TOML of the channels, and of whatever else; `{outside}` and `{fini}` are filled in.
     pub async fn start(channels: &str) -> Self {
-        let mut world = Self::prepare(channels).await;
+        Self::start_on(None, channels).await
+    }
+
+    /// On the PostgreSQL of this URL instead of a file.
+    pub async fn start_on(database: Option<String>, channels: &str) -> Self {
+        let mut world = Self::prepare_on(database, channels).await;
         world.serve().await;
         world
     }
 
     pub async fn prepare(channels: &str) -> Self {
+        Self::prepare_on(None, channels).await
+    }
+
+    pub async fn prepare_on(database: Option<String>, channels: &str) -> Self {
         // Chooses the process's crypto provider, which the test's own client needs too.
         let _ = fini_bridge::http::Http::new(&fini_bridge::http::Config::default()).unwrap();
         let fini = SimulatedFini::start(simulator()).await.unwrap();
         let outside = Outside::start().await;
         let folder = tempfile::tempdir().unwrap();
         let http = reqwest::Client::builder().pool_max_idle_per_host(200).build().unwrap();
-        let world = Self { fini, outside, folder, http, process: None };
+        let world = Self { fini, outside, folder, http, database, process: None };
         world.configure(channels);
         world
     }
 
     pub fn configure(&self, channels: &str) {
         let mut text = channels.replace("{outside}", &self.outside.url()).replace("{fini}", &self.fini.url());
-        let folder = self.folder.path().display();
+        let store = self.database.clone().unwrap_or_else(|| format!("sqlite:{}", self.file().display()));
         let mut section = |name: &str, lines: &str| {
             if text.contains(&format!("[{name}]")) {
                 text = text.replace(&format!("[{name}]\n"), &format!("[{name}]\n{lines}\n"));
@@ -105,8 +118,12 @@ impl World {
         section("server", "listen = \"127.0.0.1:0\"\nlame_duck = \"0s\"");
         section("admin", "listen = \"127.0.0.1:0\"");
         section("fini", &format!("base_url = \"{}\"\napi_key = \"{FINI_KEY}\"", self.fini.url()));
-        section("store", &format!("url = \"sqlite:{folder}/bridge.db\""));
+        section("store", &format!("url = \"{store}\""));
         std::fs::write(self.config_path(), text).unwrap();
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("bridge.db")
     }
 
     pub fn config_path(&self) -> PathBuf {
@@ -176,8 +193,13 @@ impl World {
 
     /// The store, beside the running gateway.
     pub async fn store(&self) -> Arc<dyn Store> {
-        let path = self.folder.path().join("bridge.db");
-        Sqlite::open(&path, Mode::Tool, Arc::new(SystemClock)).await.unwrap()
+        match &self.database {
+            None => Sqlite::open(&self.file(), Mode::Tool, Arc::new(SystemClock)).await.unwrap(),
+            Some(url) => {
+                let url = Secret::new(url.as_str());
+                Postgres::open(Arc::new(move || url.clone()), Mode::Tool).await.unwrap()
+            }
+        }
     }
 
     pub async fn stories(&self, states: &[MessageState]) -> Vec<Story> {

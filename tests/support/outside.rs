@@ -46,6 +46,8 @@ struct State {
     other: Vec<Call>,
     violations: Vec<String>,
     refusals: VecDeque<Refusal>,
+    /// Parts of paths.
+    hanging: Vec<String>,
     number: u64,
 }
 
@@ -109,6 +111,11 @@ impl Outside {
         self.state.lock().unwrap().refusals.push_back(refusal);
     }
 
+    /// The next request there is delivered and never answered.
+    pub fn hang(&self, path: &str) {
+        self.state.lock().unwrap().hanging.push(path.to_owned());
+    }
+
     pub fn stop_refusing(&self) {
         self.state.lock().unwrap().refusals.clear();
     }
@@ -121,12 +128,20 @@ pub fn text_of(call: &Call) -> String {
 }
 
 async fn answer(request: HttpRequest, body: web::Bytes, state: web::Data<Arc<Mutex<State>>>) -> HttpResponse {
+    match answered(&request, &body, &state) {
+        Some(answer) => answer,
+        None => std::future::pending().await,
+    }
+}
+
+/// `None`: it hangs.
+fn answered(request: &HttpRequest, body: &web::Bytes, state: &Mutex<State>) -> Option<HttpResponse> {
     let headers: Vec<(String, String)> = request
         .headers()
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
         .collect();
-    let parsed = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let parsed = serde_json::from_slice(body).unwrap_or(Value::Null);
     let call = Call { at: Instant::now(), path: request.path().to_owned(), headers, body: parsed };
     let mut state = state.lock().unwrap();
     state.number += 1;
@@ -136,7 +151,12 @@ async fn answer(request: HttpRequest, body: web::Bytes, state: web::Data<Arc<Mut
             r.times -= 1;
             r.clone()
         });
-    let judged = judge(&call, &body, number);
+    let judged = judge(&call, body, number);
+    if let Some(at) = state.hanging.iter().position(|path| call.path.contains(path)) {
+        state.hanging.remove(at);
+        state.sent.push(call);
+        return None;
+    }
     if let Some(refusal) = refused {
         if refusal.delivered {
             state.sent.push(call);
@@ -145,9 +165,9 @@ async fn answer(request: HttpRequest, body: web::Bytes, state: web::Data<Arc<Mut
         for header in refusal.headers {
             response.insert_header(header);
         }
-        return response.json(refusal.body);
+        return Some(response.json(refusal.body));
     }
-    match judged {
+    Some(match judged {
         Judged::Sent(answer) => {
             state.sent.push(call);
             HttpResponse::Ok().json(answer)
@@ -161,7 +181,7 @@ async fn answer(request: HttpRequest, body: web::Bytes, state: web::Data<Arc<Mut
             state.violations.push(violation);
             HttpResponse::build(StatusCode::from_u16(status).unwrap()).json(json!({ "error": why }))
         }
-    }
+    })
 }
 
 enum Judged {
@@ -214,12 +234,20 @@ fn slack(call: &Call, method: &str, number: u64) -> Judged {
                 Judged::Wrong(200, "a mass mention")
             } else if call.body["channel"].as_str().is_none_or(str::is_empty) {
                 Judged::Wrong(200, "channel_not_found")
+            } else if !call.body["metadata"].is_null() && !is_metadata(&call.body["metadata"]) {
+                Judged::Wrong(200, "invalid_metadata_format")
             } else {
                 Judged::Sent(json!({"ok":true,"channel":call.body["channel"],"ts":format!("1790000000.{number:06}")}))
             }
         }
         _ => Judged::Wrong(200, "unknown_method"),
     }
+}
+
+/// docs.slack.dev/messaging/message-metadata
+fn is_metadata(value: &Value) -> bool {
+    let word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    value["event_type"].as_str().is_some_and(word) && value["event_payload"].is_object()
 }
 
 fn telegram(call: &Call, rest: &str, number: u64) -> Judged {

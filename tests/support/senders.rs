@@ -120,6 +120,20 @@ pub fn slack_at(channel: &str, ts: &str, text: &str) -> Signed {
     slack(body.to_string().into_bytes())
 }
 
+/// What Slack delivers of a post of ours, by the body of `chat.postMessage`.
+pub fn slack_echo(posted: &Value) -> Signed {
+    let ts = format!("{}.000001", now());
+    let body = json!({
+        "token": "x", "team_id": "T00FAKE00AA", "api_app_id": "A00FAKEAPP01", "type": "event_callback",
+        "event_id": format!("Ev{}", uuid::Uuid::new_v4()), "event_time": now(),
+        "authorizations": [{"team_id": "T00FAKE00AA", "user_id": "U00FAKEBOT01", "is_bot": true}],
+        "event": {"type": "message", "user": "U00FAKEBOT01", "bot_id": "B00FAKEBOT01", "app_id": "A00FAKEAPP01",
+            "ts": ts, "text": posted["text"], "team": "T00FAKE00AA", "channel": posted["channel"], "event_ts": ts,
+            "channel_type": "im", "metadata": posted["metadata"]}
+    });
+    slack(body.to_string().into_bytes())
+}
+
 pub fn telegram(body: Vec<u8>) -> Signed {
     with_json(vec![("x-telegram-bot-api-secret-token", TELEGRAM_SECRET.to_owned())], body)
 }
@@ -139,6 +153,15 @@ pub fn whatsapp_message(from: &str, number: u32, text: &str) -> Signed {
     let body = json!({"object": "whatsapp_business_account", "entry": [{"id": "102290129340398", "changes": [{"field": "messages",
         "value": {"messaging_product": "whatsapp", "metadata": {"display_phone_number": "15550783881", "phone_number_id": WHATSAPP_NUMBER},
             "messages": [{"from": from, "id": format!("wamid.{from}.{number}"), "timestamp": now().to_string(), "type": "text", "text": {"body": text}}]}}]}]});
+    whatsapp(body.to_string().into_bytes())
+}
+
+/// What WhatsApp says later of a message, by the body that it was sent with.
+pub fn whatsapp_status(sent: &Value, status: &str) -> Signed {
+    let body = json!({"object": "whatsapp_business_account", "entry": [{"id": "102290129340398", "changes": [{"field": "messages",
+        "value": {"messaging_product": "whatsapp", "metadata": {"display_phone_number": "15550783881", "phone_number_id": WHATSAPP_NUMBER},
+            "statuses": [{"id": "wamid.later", "status": status, "timestamp": now().to_string(), "recipient_id": sent["to"],
+                "biz_opaque_callback_data": sent["biz_opaque_callback_data"]}]}}]}]});
     whatsapp(body.to_string().into_bytes())
 }
 

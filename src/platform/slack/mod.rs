@@ -15,12 +15,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Account, Answer, Common, Delivery, Event, Malformed, NoSample, Pace, Parsed, Part, Platform, Registration,
-    Rendering, Sample, SampleOf, SendError, Surroundings, json as read, sample,
+    Account, Answer, Common, Delivery, Event, Idempotency, Malformed, NoSample, Pace, Parsed, Part, Platform,
+    Registration, Rendering, Sample, SampleOf, SendError, Surroundings, json as read, sample,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChatKey, DeliveryKey};
-use crate::domain::message::{Addressed, Incoming, Receipt, Reply, ReplyKind, Role};
+use crate::domain::message::{
+    Addressed, DeliveryReport, Incoming, Receipt, Reply, ReplyKind, ReportOutcome, Reported, Role,
+};
 use crate::domain::problem::Problem;
 use crate::domain::secret::{Secret, Secrets};
 use crate::http::Response;
@@ -155,6 +157,10 @@ impl Slack {
         if self.me.get().is_some_and(|me| !wire::concerns(body, team, &me.team_id)) {
             return Ok(Event::Ignored("other_account"));
         }
+        if let Some(part) = wire::echo_of(body) {
+            let of = Reported::Part(part);
+            return Ok(Event::Report(DeliveryReport { of, outcome: ReportOutcome::Taken }));
+        }
         let message = match wire::message(body)? {
             Ok(message) => message,
             Err(word) => return Ok(Event::Ignored(word)),
@@ -254,12 +260,18 @@ impl Platform for Slack {
             "text": delivery.part.0,
             "unfurl_links": false,
             "unfurl_media": false,
+            "metadata": wire::mark(delivery.id),
         });
         if let Some(root) = read::optional_text(delivery.address, "/thread_ts").map_err(unusable)? {
             read::set(&mut body, "thread_ts", json!(root));
         }
         let answer = self.judge(&self.call("chat.postMessage", &body).await?)?;
         Ok(Receipt(read::optional_text(&answer, "/ts").ok().flatten().map(str::to_owned)))
+    }
+
+    /// What the app posts comes back to it as an event, with the metadata that it was posted with.
+    fn idempotency(&self) -> Idempotency {
+        Idempotency::Reported
     }
 
     fn pace(&self) -> Pace {

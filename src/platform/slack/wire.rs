@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::{Malformed, SendError, json as read};
 use crate::domain::clock::Timestamp;
+use crate::domain::id::PartId;
 use crate::signature::RawWebhook;
 
 /// A person's message. Borrowed from the webhook.
@@ -61,6 +62,25 @@ pub fn message(body: &Value) -> Result<Result<Message<'_>, &'static str>, Malfor
         },
         app_mention: kind == "app_mention",
     }))
+}
+
+/// docs.slack.dev/messaging/message-metadata: letters, digits and `_`.
+const MARK: &str = "fini_bridge_part";
+
+/// Goes along with a post and comes back with its echo: which part it is.
+pub fn mark(part: PartId) -> Value {
+    json!({ "event_type": MARK, "event_payload": { "part": part } })
+}
+
+/// The part that an event is the echo of: a post of this very app that bears our mark. Other apps can read
+/// marks and write the like.
+pub fn echo_of(body: &Value) -> Option<PartId> {
+    let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str);
+    let ours = text("/event/type") == Some("message")
+        && matches!(text("/event/subtype"), None | Some("thread_broadcast"))
+        && text("/event/app_id").is_some_and(|app| text("/api_app_id") == Some(app))
+        && text("/event/metadata/event_type") == Some(MARK);
+    text("/event/metadata/event_payload/part").filter(|_| ours)?.parse().ok()
 }
 
 /// The id of a chat between one person and the bot.

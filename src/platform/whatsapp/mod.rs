@@ -14,8 +14,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Account, Answer, Common, Delivery, Event, Malformed, NoSample, Pace, Parsed, Part, Platform, Registration,
-    Rendering, Sample, SampleOf, SendError, Surroundings, json as read, sample,
+    Account, Answer, Common, Delivery, Event, Idempotency, Malformed, NoSample, Pace, Parsed, Part, Platform,
+    Registration, Rendering, Sample, SampleOf, SendError, Surroundings, json as read, sample,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChatKey, DeliveryKey};
@@ -279,6 +279,11 @@ impl Platform for WhatsApp {
         read::set(&mut body, "biz_opaque_callback_data", json!(delivery.id.to_string()));
         let answer = self.post_message(&body).await?;
         Ok(Receipt(answer.pointer("/messages/0/id").and_then(Value::as_str).map(str::to_owned)))
+    }
+
+    /// Statuses bring the part's id back, as `biz_opaque_callback_data`.
+    fn idempotency(&self) -> Idempotency {
+        Idempotency::Reported
     }
 
     fn pace(&self) -> Pace {

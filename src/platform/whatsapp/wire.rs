@@ -69,6 +69,7 @@ pub fn same_number(a: Option<&str>, b: Option<&str>) -> bool {
 
 pub fn report(status: &Value) -> Result<Event, Malformed> {
     let outcome = match read::text(status, "/status")? {
+        "sent" => ReportOutcome::Taken,
         "delivered" | "read" | "played" => ReportOutcome::Delivered,
         "failed" => {
             let code = status.pointer("/errors/0/code").and_then(Value::as_i64);
@@ -76,7 +77,6 @@ pub fn report(status: &Value) -> Result<Event, Malformed> {
                 reason: code.map_or_else(|| "whatsapp_failed".to_owned(), |code| format!("whatsapp_{code}")),
             }
         }
-        "sent" => return Ok(Event::Ignored("sent")),
         _ => return Ok(Event::Ignored("other_status")),
     };
     let ours = read::optional_text(status, "/biz_opaque_callback_data")?.and_then(|part| part.parse().ok());

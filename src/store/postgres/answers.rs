@@ -5,7 +5,7 @@ use super::lanes::{self, FIRST_PART};
 use super::tx::{Tx, from_json, get, params, parsed, state};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{LaneId, MessageId};
-use crate::store::{AnswerPart, AnswerState, MessageState, Result, Work};
+use crate::store::{AnswerPart, AnswerState, MessageState, RESPONSE_WITHIN, Result, Work};
 
 struct Asked {
     ended: bool,
@@ -52,20 +52,39 @@ pub(super) async fn claim(tx: &Tx<'_>, message: MessageId) -> Result<Option<Vec<
     let Some(Asked { ended: true, turn, lane }) = asked_locked(tx, message).await? else { return Ok(None) };
     let (Some(turn), Some(lane)) = (turn, lane) else { return Ok(Some(Vec::new())) };
     let blocked = holds_up(tx, lane, &turn).await?;
+    let until = tx.now.plus(RESPONSE_WITHIN);
     let claimed = tx
         .run(
+            "UPDATE fini_bridge.parts
+             SET state = 'sending', sending_since = $1, attempts = attempts + 1, hold_until = $2, reason = NULL
+             WHERE turn = $3 AND state = 'pending'",
+            params![tx.now(), until.as_millis(), &turn],
+        )
+        .await?;
+    if claimed > 0 && blocked {
+        lanes::wake(tx, lane, Work::Deliveries, until).await?;
+    }
+    Ok(Some(parts(tx, &turn).await?))
+}
+
+pub(super) async fn left(tx: &Tx<'_>, message: MessageId) -> Result<()> {
+    let found = asked_locked(tx, message).await?;
+    let Some(Asked { ended: true, turn: Some(turn), lane: Some(lane) }) = found else { return Ok(()) };
+    let blocked = holds_up(tx, lane, &turn).await?;
+    let sent = tx
+        .run(
             "UPDATE fini_bridge.parts SET state = 'sent', sent_at = $1, reason = NULL
-             WHERE turn = $2 AND state = 'pending'",
+             WHERE turn = $2 AND state IN ('pending', 'sending')",
             params![tx.now(), &turn],
         )
         .await?;
-    if claimed > 0 {
+    if sent > 0 {
         deliveries::settle(tx, &turn).await?;
         if blocked {
             lanes::wake(tx, lane, Work::Deliveries, tx.now).await?;
         }
     }
-    Ok(Some(parts(tx, &turn).await?))
+    Ok(())
 }
 
 pub(super) async fn stop_waiting(tx: &Tx<'_>, message: MessageId) -> Result<()> {
@@ -81,9 +100,10 @@ pub(super) async fn stop_waiting(tx: &Tx<'_>, message: MessageId) -> Result<()> 
     let hold = deliveries::held_back_until(tx, &turn).await?;
     let changed = tx
         .run(
-            "UPDATE fini_bridge.parts SET hold_until = $1
-             WHERE turn = $2 AND state = 'pending' AND hold_until IS NOT NULL",
-            params![hold, &turn],
+            "UPDATE fini_bridge.parts SET hold_until = $1, state = 'pending'
+             WHERE turn = $2
+                AND (state = 'pending' AND hold_until IS NOT NULL OR state = 'sending' AND hold_until > $3)",
+            params![hold, &turn, tx.now()],
         )
         .await?;
     if changed > 0 && blocked {

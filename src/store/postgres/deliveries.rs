@@ -94,7 +94,7 @@ pub(super) async fn sending(tx: &Tx<'_>, lease: &Lease, part: PartId) -> Result<
     let begun = tx
         .run(
             "UPDATE fini_bridge.parts SET state = 'sending', sending_since = $1, attempts = attempts + 1
-             WHERE id = $2 AND lane = $3 AND state IN ('pending', 'sending')",
+             WHERE id = $2 AND lane = $3 AND state IN ('pending', 'sending') AND (hold_until IS NULL OR hold_until <= $1)",
             params![tx.now(), part.to_string(), lease.lane.0],
         )
         .await?;
@@ -242,13 +242,15 @@ pub(super) async fn report(tx: &Tx<'_>, channel: &ChannelName, of: &Reported, ou
     let Some((id, lane)) = found else { return Ok(false) };
     lanes::lock(tx, lane, Work::Deliveries).await?;
     let part = by_id(tx, id, channel).await?.ok_or_else(|| corrupt("a part is gone"))?;
+    if *outcome == ReportOutcome::Delivered {
+        tx.run(
+            "UPDATE fini_bridge.parts SET delivered_at = $1 WHERE seq = $2 AND delivered_at IS NULL",
+            params![tx.now(), part.seq],
+        )
+        .await?;
+    }
     match outcome {
-        ReportOutcome::Delivered => {
-            tx.run(
-                "UPDATE fini_bridge.parts SET delivered_at = $1 WHERE seq = $2 AND delivered_at IS NULL",
-                params![tx.now(), part.seq],
-            )
-            .await?;
+        ReportOutcome::Taken | ReportOutcome::Delivered => {
             if matches!(part.state.as_str(), "pending" | "sending" | "held") {
                 tx.run(
                     "UPDATE fini_bridge.parts SET state = 'pending', reason = NULL
@@ -259,6 +261,10 @@ pub(super) async fn report(tx: &Tx<'_>, channel: &ChannelName, of: &Reported, ou
                 .await?;
                 mark_sent(tx, &part).await?;
                 lanes::schedule(tx, lane, Work::Deliveries, tx.now).await?;
+                if part.state == "sending" {
+                    // Perhaps the lane waits for this very word.
+                    lanes::wake(tx, lane, Work::Deliveries, tx.now).await?;
+                }
             }
         }
         ReportOutcome::Failed { reason } => {

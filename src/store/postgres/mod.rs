@@ -186,6 +186,10 @@ impl Store for Postgres {
         self.core.write(|tx| answers::claim(tx, message).boxed()).await
     }
 
+    async fn answer_left(&self, message: MessageId) -> Result<()> {
+        self.core.write(|tx| answers::left(tx, message).boxed()).await
+    }
+
     async fn stop_waiting(&self, message: MessageId) -> Result<()> {
         self.core.write(|tx| answers::stop_waiting(tx, message).boxed()).await
     }

@@ -7,7 +7,7 @@ use super::lanes::{self, FIRST_PART};
 use super::tx::{Tx, from_json, parsed, state};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{LaneId, MessageId};
-use crate::store::{AnswerPart, AnswerState, MessageState, Result, Work};
+use crate::store::{AnswerPart, AnswerState, MessageState, RESPONSE_WITHIN, Result, Work};
 
 pub(super) const MESSAGE: &str = "SELECT state, turn, lane FROM messages WHERE id = ?1";
 pub(super) const PARTS: &str = "SELECT id, address, part FROM parts
@@ -51,17 +51,32 @@ pub(super) fn claim(tx: &Tx<'_>, message: MessageId) -> Result<Option<Vec<Answer
     let Some(Asked { ended: true, turn, lane }) = asked(tx, message)? else { return Ok(None) };
     let (Some(turn), Some(lane)) = (turn, lane) else { return Ok(Some(Vec::new())) };
     let blocked = holds_up(tx, lane, &turn)?;
+    let until = tx.now.plus(RESPONSE_WITHIN);
     let claimed = tx.run(
-        "UPDATE parts SET state = 'sent', sent_at = ?1, reason = NULL WHERE turn = ?2 AND state = 'pending'",
+        "UPDATE parts SET state = 'sending', sending_since = ?1, attempts = attempts + 1, hold_until = ?2, reason = NULL
+         WHERE turn = ?3 AND state = 'pending'",
+        params![tx.now(), until.as_millis(), turn],
+    )?;
+    if claimed > 0 && blocked {
+        lanes::wake(tx, lane, Work::Deliveries, until)?;
+    }
+    Ok(Some(parts(tx, &turn)?))
+}
+
+pub(super) fn left(tx: &Tx<'_>, message: MessageId) -> Result<()> {
+    let Some(Asked { ended: true, turn: Some(turn), lane: Some(lane) }) = asked(tx, message)? else { return Ok(()) };
+    let blocked = holds_up(tx, lane, &turn)?;
+    let sent = tx.run(
+        "UPDATE parts SET state = 'sent', sent_at = ?1, reason = NULL WHERE turn = ?2 AND state IN ('pending', 'sending')",
         params![tx.now(), turn],
     )?;
-    if claimed > 0 {
+    if sent > 0 {
         deliveries::settle(tx, &turn)?;
         if blocked {
             lanes::wake(tx, lane, Work::Deliveries, tx.now)?;
         }
     }
-    Ok(Some(parts(tx, &turn)?))
+    Ok(())
 }
 
 pub(super) fn stop_waiting(tx: &Tx<'_>, message: MessageId) -> Result<()> {
@@ -72,8 +87,9 @@ pub(super) fn stop_waiting(tx: &Tx<'_>, message: MessageId) -> Result<()> {
     // Another message of the same turn may have somebody who still waits.
     let hold = deliveries::held_back_until(tx, &turn)?;
     let changed = tx.run(
-        "UPDATE parts SET hold_until = ?1 WHERE turn = ?2 AND state = 'pending' AND hold_until IS NOT NULL",
-        params![hold, turn],
+        "UPDATE parts SET hold_until = ?1, state = 'pending'
+         WHERE turn = ?2 AND (state = 'pending' AND hold_until IS NOT NULL OR state = 'sending' AND hold_until > ?3)",
+        params![hold, turn, tx.now()],
     )?;
     if changed > 0 && blocked {
         lanes::wake(tx, lane, Work::Deliveries, hold.map_or(tx.now, Timestamp::from_millis))?;

@@ -23,7 +23,7 @@ pub(super) const BY_ID: &str = "SELECT seq, turn, reply, state FROM parts WHERE 
 pub(super) const BY_RECEIPT: &str =
     "SELECT seq, turn, reply, state FROM parts WHERE receipt = ?1 AND channel = ?2 ORDER BY seq DESC LIMIT 1";
 pub(super) const SENDING: &str = "UPDATE parts SET state = 'sending', sending_since = ?1, attempts = attempts + 1
-    WHERE id = ?2 AND lane = ?3 AND state IN ('pending', 'sending')";
+    WHERE id = ?2 AND lane = ?3 AND state IN ('pending', 'sending') AND (hold_until IS NULL OR hold_until <= ?1)";
 pub(super) const SETTLE: &str = "SELECT state, reason, detail FROM parts WHERE turn = ?1 ORDER BY seq";
 
 /// A turn's parts, in the commit that ends it.
@@ -211,12 +211,14 @@ pub(super) fn report(tx: &Tx<'_>, channel: &ChannelName, of: &Reported, outcome:
         Reported::Part(id) => part(tx, BY_ID, &id.to_string(), channel)?,
     };
     let Some(part) = found else { return Ok(false) };
+    if *outcome == ReportOutcome::Delivered {
+        tx.run(
+            "UPDATE parts SET delivered_at = coalesce(delivered_at, ?1) WHERE seq = ?2",
+            params![tx.now(), part.seq],
+        )?;
+    }
     match outcome {
-        ReportOutcome::Delivered => {
-            tx.run(
-                "UPDATE parts SET delivered_at = coalesce(delivered_at, ?1) WHERE seq = ?2",
-                params![tx.now(), part.seq],
-            )?;
+        ReportOutcome::Taken | ReportOutcome::Delivered => {
             if matches!(part.state.as_str(), "pending" | "sending" | "held") {
                 tx.run(
                     "UPDATE parts SET state = 'pending', reason = NULL
@@ -225,7 +227,12 @@ pub(super) fn report(tx: &Tx<'_>, channel: &ChannelName, of: &Reported, outcome:
                     params![part.turn, part.reply, part.seq, EARLIER_HELD],
                 )?;
                 mark_sent(tx, &part)?;
-                schedule_turn(tx, &part.turn)?;
+                let lane = lane_of(tx, &part.turn)?;
+                lanes::schedule(tx, lane, Work::Deliveries, tx.now)?;
+                if part.state == "sending" {
+                    // Perhaps the lane waits for this very word.
+                    lanes::wake(tx, lane, Work::Deliveries, tx.now)?;
+                }
             }
         }
         ReportOutcome::Failed { reason } => {
@@ -238,9 +245,10 @@ pub(super) fn report(tx: &Tx<'_>, channel: &ChannelName, of: &Reported, outcome:
 }
 
 pub(super) fn schedule_turn(tx: &Tx<'_>, turn: &str) -> Result<()> {
+    lanes::schedule(tx, lane_of(tx, turn)?, Work::Deliveries, tx.now)
+}
+
+fn lane_of(tx: &Tx<'_>, turn: &str) -> Result<LaneId> {
     let lane = tx.one("SELECT lane FROM turns WHERE id = ?1", params![turn], |row| row.get(0))?;
-    match lane {
-        Some(lane) => lanes::schedule(tx, LaneId(lane), Work::Deliveries, tx.now),
-        None => Err(tx::corrupt("a part without its turn")),
-    }
+    lane.map(LaneId).ok_or_else(|| tx::corrupt("a part without its turn"))
 }

@@ -200,6 +200,10 @@ impl Store for Sqlite {
         self.write(move |tx| answers::claim(tx, message)).await
     }
 
+    async fn answer_left(&self, message: MessageId) -> Result<()> {
+        self.write(move |tx| answers::left(tx, message)).await
+    }
+
     async fn stop_waiting(&self, message: MessageId) -> Result<()> {
         self.write(move |tx| answers::stop_waiting(tx, message)).await
     }
