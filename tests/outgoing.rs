@@ -5,6 +5,7 @@
 mod support;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -350,36 +351,40 @@ async fn the_whole_gateway_lives_behind_a_proxy_and_ignores_the_environments() {
 async fn a_connection_outlives_the_runtime_that_first_asked_for_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let (arrived, second_arrived) = tokio::sync::oneshot::channel();
-    let (go_on, may_answer) = tokio::sync::oneshot::channel::<()>();
+    let (arrived, mut second_arrived) = tokio::sync::mpsc::channel(1);
+    let (go_on, may_answer) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {
-        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nhere";
-        let (mut stream, _) = listener.accept().await.unwrap();
-        head(&mut stream).await.unwrap();
-        stream.write_all(answer).await.unwrap();
-        head(&mut stream).await.unwrap();
-        arrived.send(()).unwrap();
-        may_answer.await.unwrap();
-        stream.write_all(answer).await.unwrap();
+        let requests = Arc::new(AtomicUsize::new(0));
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (requests, arrived, mut may_answer) = (requests.clone(), arrived.clone(), may_answer.clone());
+            tokio::spawn(async move {
+                while head(&mut stream).await.is_some() {
+                    if requests.fetch_add(1, Ordering::SeqCst) == 1 {
+                        arrived.send(()).await.unwrap();
+                        may_answer.wait_for(|may| *may).await.unwrap();
+                    }
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nhere").await.unwrap();
+                }
+            });
+        }
     });
     let http = Http::new(&Config::default()).unwrap();
     let (ended, end) = std::sync::mpsc::channel::<()>();
+    let (answered, first_is_answered) = std::sync::mpsc::channel::<()>();
     let worker = std::thread::spawn({
         let (http, url) = (http.clone(), url.clone());
         move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             assert_eq!(runtime.block_on(get(&http, &url)).unwrap().status, 200);
-            end.recv().unwrap_err();
+            answered.send(()).unwrap();
+            runtime.block_on(async { tokio::task::spawn_blocking(move || end.recv().unwrap_err()).await.unwrap() });
         }
     });
-    let second = tokio::spawn(async move {
-        // The first request's connection is back in the pool a moment after its answer.
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        get(&http, &url).await
-    });
-    second_arrived.await.unwrap();
+    first_is_answered.recv().unwrap();
+    let second = tokio::spawn(async move { get(&http, &url).await });
+    second_arrived.recv().await.unwrap();
     drop(ended);
     tokio::task::block_in_place(|| worker.join().unwrap());
-    go_on.send(()).unwrap();
+    go_on.send(true).unwrap();
     assert_eq!(second.await.unwrap().unwrap().status, 200);
 }

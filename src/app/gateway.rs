@@ -22,7 +22,7 @@ use crate::store::postgres::Postgres;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Mode, Store, StoreError};
 use crate::telemetry::Metrics;
-use crate::web::{self, AdminState, Intake, Listener, Phase, Readiness, TrustedProxies};
+use crate::web::{self, AdminState, Afterwards, Intake, Listener, Phase, Readiness, TrustedProxies};
 
 /// How often finished messages lose their text.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
@@ -30,6 +30,9 @@ const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 const STORE_EVERY: Duration = Duration::from_millis(200);
 /// How often a platform that could not be asked who we are is asked again.
 const PREPARE_EVERY: Duration = Duration::from_secs(30);
+
+/// What was said in responses is noted; a store that doesn't answer is not waited for longer.
+const WRITTEN_DOWN: Duration = Duration::from_secs(2);
 
 type Channels = BTreeMap<ChannelName, Arc<Channel>>;
 
@@ -40,6 +43,7 @@ pub struct Gateway {
     store: Arc<dyn Store>,
     readiness: Readiness,
     pipeline: Pipeline,
+    afterwards: Afterwards,
     servers: Vec<Running>,
     background: Vec<JoinHandle<()>>,
     lame_duck: Duration,
@@ -94,6 +98,7 @@ impl Gateway {
         }
         let installation_key = installation_key(store.as_ref(), &public, &readiness).await?;
 
+        let afterwards = Afterwards::here();
         let intake = Intake {
             store: store.clone(),
             channels: channels.clone(),
@@ -104,6 +109,7 @@ impl Gateway {
             public_url: settings.server.public_url.clone(),
             trusted_proxies,
             bodies: web::Bodies::new(settings.server.max_body.0),
+            afterwards: afterwards.clone(),
         };
         let drain_timeout = settings.server.drain_timeout.0;
         let intake = web::public(public, Arc::new(intake), settings.server.keep_alive.0, drain_timeout)?;
@@ -125,7 +131,7 @@ impl Gateway {
         });
         readiness.enter(Phase::Serving);
         let lame_duck = settings.server.lame_duck.0;
-        Ok(Self { replica, store, readiness, pipeline, servers, background, lame_duck, drain_timeout })
+        Ok(Self { replica, store, readiness, pipeline, afterwards, servers, background, lame_duck, drain_timeout })
     }
 
     /// Where webhooks come in.
@@ -164,6 +170,7 @@ impl Gateway {
             }
         };
         let (ended, ()) = tokio::join!(self.pipeline.drain(self.drain_timeout), close);
+        self.afterwards.finish(WRITTEN_DOWN).await;
         if !ended {
             tracing::warn!("some turns did not end within server.drain_timeout: they go on after the next start");
         }

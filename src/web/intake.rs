@@ -13,7 +13,7 @@ use serde_json::Map;
 use super::health::Readiness;
 use super::proxies::TrustedProxies;
 use super::request::{self, Bodies};
-use super::wait;
+use super::wait::{self, Afterwards};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::failpoint;
 use crate::domain::id::{ChannelName, ChatKey, ChatRef, DeliveryKey, MessageId};
@@ -44,6 +44,7 @@ pub struct Intake {
     pub public_url: Option<String>,
     pub trusted_proxies: TrustedProxies,
     pub bodies: Bodies,
+    pub afterwards: Afterwards,
 }
 
 pub async fn webhook(

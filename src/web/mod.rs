@@ -17,6 +17,7 @@ pub use intake::Intake;
 pub use proxies::{NotANetwork, TrustedProxies};
 pub use request::Bodies;
 pub use server::{AdminState, Listener, admin, listen_metrics, public, waiting};
+pub use wait::Afterwards;
 
 /// `[server]`
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]

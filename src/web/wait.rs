@@ -11,7 +11,9 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header::ContentType;
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::intake::Intake;
 use crate::domain::id::{DeliveryKey, MessageId};
@@ -54,7 +56,8 @@ pub async fn answer(
     key: &DeliveryKey,
     at_most: Duration,
 ) -> HttpResponse {
-    let waiting = Waiting { store: intake.store.clone(), message, end: End::GaveUp };
+    let waiting =
+        Waiting { store: intake.store.clone(), afterwards: intake.afterwards.clone(), message, end: End::GaveUp };
     let until = Instant::now() + at_most;
     let mut ended = intake.store.bells().ended;
     loop {
@@ -134,9 +137,34 @@ impl MessageBody for Leaving {
     }
 }
 
+/// What is written down after a response has left. The worker that sent it may end before that.
+#[derive(Clone)]
+pub struct Afterwards {
+    home: Handle,
+    tasks: TaskTracker,
+}
+
+impl Afterwards {
+    /// On the runtime that calls this.
+    pub fn here() -> Self {
+        Self { home: Handle::current(), tasks: TaskTracker::new() }
+    }
+
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.home);
+    }
+
+    /// When no further response is sent: until all is written down.
+    pub async fn finish(&self, within: Duration) {
+        self.tasks.close();
+        let _ = tokio::time::timeout(within, self.tasks.wait()).await;
+    }
+}
+
 /// Somebody waits. When this is dropped before the answer has left, nobody does any more.
 struct Waiting {
     store: Arc<dyn Store>,
+    afterwards: Afterwards,
     message: MessageId,
     end: End,
 }
@@ -150,7 +178,7 @@ enum End {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let (store, message, end) = (self.store.clone(), self.message, self.end);
-        tokio::spawn(async move {
+        self.afterwards.spawn(async move {
             let written = match end {
                 End::Left => store.answer_left(message).await,
                 End::GaveUp => store.stop_waiting(message).await,

@@ -99,7 +99,11 @@ pub(super) struct Pool(deadpool_postgres::Pool);
 impl Pool {
     pub(super) fn new(connector: &Arc<Connector>) -> Result<Self, OpenError> {
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_connect(connector.config(), Driven { connector: Arc::clone(connector), home: Handle::current() }, fast);
+        let manager = Manager::from_connect(
+            connector.config(),
+            Driven { connector: Arc::clone(connector), home: Handle::current() },
+            fast,
+        );
         let pool = deadpool_postgres::Pool::builder(manager)
             .max_size(CONNECTIONS)
             .runtime(Runtime::Tokio1)
