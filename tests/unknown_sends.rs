@@ -64,6 +64,9 @@ async fn slacks_echo_settles_a_send_that_a_dead_process_had_begun() {
     let posted = delivered(&world, 1).await;
     world.kill();
     world.serve().await;
+    // Long enough for the new process to send it again, if it didn't wait for the echo.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(world.outside.texts("D1").len(), 1, "it waits for Slack's word");
     world.deliver("slack", senders::slack_echo(&posted[0])).await;
     world.until(1, MessageState::Done).await;
     world.deliver("slack", senders::slack_message("D1", 2, "and now")).await;
