@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::failpoint;
 use crate::domain::id::{LaneId, Owner};
-use crate::store::{Lease, Store, Want, Work};
+use crate::store::{Lease, Renewed, Store, Want, Work};
 
 use super::gate::{Place, Room};
 
@@ -54,6 +55,19 @@ struct InHand {
     lease: Lease,
     valid_until: Arc<Mutex<Instant>>,
     lost: CancellationToken,
+}
+
+impl InHand {
+    /// `until`: how long the lease would hold if it were prolonged now.
+    fn is_due(&self, until: Instant, ttl: Duration) -> bool {
+        self.valid_until.lock().is_ok_and(|valid_until| *valid_until + ttl / 3 <= until)
+    }
+
+    fn is_valid_until(&self, until: Instant) {
+        if let Ok(mut valid_until) = self.valid_until.lock() {
+            *valid_until = until;
+        }
+    }
 }
 
 type Hand = Arc<Mutex<HashMap<LaneId, InHand>>>;
@@ -168,21 +182,24 @@ impl Drop for Leaving {
     }
 }
 
+/// Leases are prolonged when a third of their time has passed, and those that could not be at the next look: a lane
+/// in which much is written would otherwise miss its time now and then.
 async fn renew(hand: Hand, leasing: Leasing) {
-    let mut tick = tokio::time::interval(leasing.ttl / 3);
+    let mut tick = tokio::time::interval(leasing.ttl / 30);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = tick.tick() => {}
             () = leasing.abort.cancelled() => return,
         }
+        let until = Instant::now() + leasing.ttl;
         let leases: Vec<Lease> = match hand.lock() {
-            Ok(hand) => hand.values().map(|entry| entry.lease.clone()).collect(),
+            Ok(hand) => hand.values().filter(|it| it.is_due(until, leasing.ttl)).map(|it| it.lease.clone()).collect(),
             Err(_) => return,
         };
         if leases.is_empty() {
             continue;
         }
-        let until = Instant::now() + leasing.ttl;
         match leasing.store.renew(&leasing.owner, &leases, leasing.ttl).await {
             Ok(renewed) => {
                 let Ok(hand) = hand.lock() else { return };
@@ -190,11 +207,13 @@ async fn renew(hand: Hand, leasing: Leasing) {
                     let Some(entry) = hand.get(&lease.lane).filter(|entry| entry.lease.fence == lease.fence) else {
                         continue;
                     };
-                    if !renewed {
-                        tracing::warn!(chat = %lease.chat_ref, "a lane was lost to another holder");
-                        entry.lost.cancel();
-                    } else if let Ok(mut valid) = entry.valid_until.lock() {
-                        *valid = until;
+                    match renewed {
+                        Renewed::Yes => entry.is_valid_until(until),
+                        Renewed::NotNow => {}
+                        Renewed::Lost => {
+                            tracing::warn!(chat = %lease.chat_ref, "a lane was lost to another holder");
+                            entry.lost.cancel();
+                        }
                     }
                 }
             }

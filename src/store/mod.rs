@@ -135,6 +135,16 @@ pub struct Lease {
     pub chat_ref: ChatRef,
 }
 
+/// What came of prolonging a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewed {
+    Yes,
+    /// Still ours and not prolonged: somebody writes in the lane at this moment. To be tried again soon.
+    NotNow,
+    /// Somebody else's by now.
+    Lost,
+}
+
 /// When the lane is looked at next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -524,8 +534,8 @@ pub trait Store: Send + Sync + 'static {
     /// Lanes that are due and free, those due longest first; never more than each want's limit.
     async fn lease(&self, work: Work, owner: &Owner, wants: &[Want], ttl: Duration) -> Result<Vec<Lease>>;
 
-    /// Prolongs leases; false where one is lost.
-    async fn renew(&self, owner: &Owner, leases: &[Lease], ttl: Duration) -> Result<Vec<bool>>;
+    /// Prolongs leases.
+    async fn renew(&self, owner: &Owner, leases: &[Lease], ttl: Duration) -> Result<Vec<Renewed>>;
 
     async fn release(&self, lease: &Lease, next: Next) -> Result<()>;
 

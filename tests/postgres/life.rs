@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use fini_bridge::domain::id::MessageId;
 use fini_bridge::store::postgres::OpenError;
-use fini_bridge::store::{Accepted, Mode, NewItem, Store, StoreError, Work};
+use fini_bridge::store::{Accepted, Mode, NewItem, Renewed, Store, StoreError, Work};
 
 use crate::actors::*;
 use crate::database::{Server, server};
@@ -80,6 +80,24 @@ async fn a_transaction_that_hangs_in_one_lane_holds_up_no_other() {
     assert_eq!(lease_all(store.as_ref(), Work::Turns).await.len(), 20);
     soon("alice's lane", Duration::from_secs(10), async || !lease_all(store.as_ref(), Work::Turns).await.is_empty())
         .await;
+}
+
+/// Writing in a lane takes its row: a busy one must neither lose its lease nor hold up the others' renewal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_is_written_under_is_renewed_at_the_next_try_and_others_at_once() {
+    let name = server().database().await;
+    let store = open(&server().url(&name)).await;
+    say(store.as_ref(), "alice", "hello").await;
+    say(store.as_ref(), "bob", "hello").await;
+    let mut held = lease_all(store.as_ref(), Work::Turns).await;
+    held.sort_by_key(|lease| lease.lane);
+    let mut writing = server().connect(&name).await;
+    let writes = writing.transaction().await.unwrap();
+    writes.execute("SELECT 1 FROM fini_bridge.schedule WHERE lane = $1 FOR UPDATE", &[&held[0].lane.0]).await.unwrap();
+    let renew = async || store.renew(&owner(), &held, TTL).await.unwrap();
+    assert_eq!(renew().await, [Renewed::NotNow, Renewed::Yes]);
+    writes.rollback().await.unwrap();
+    assert_eq!(renew().await, [Renewed::Yes, Renewed::Yes]);
 }
 
 /// A backup, or an analyst's session: dead rows can't be removed meanwhile.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use fini_bridge::domain::id::{InteractionId, LaneId, Owner};
-use fini_bridge::store::{Accepted, Adopted, MessageState, NewItem, Next, Store, StoreError, Want, Work};
+use fini_bridge::store::{Accepted, Adopted, MessageState, NewItem, Next, Renewed, Store, StoreError, Want, Work};
 
 use crate::actors::*;
 use crate::database::server;
@@ -134,7 +134,7 @@ async fn whoever_lost_its_lane_to_another_replica_changes_nothing_in_it() {
     let end = answered(turn, vec![part(0, "late")]);
     assert!(matches!(frozen.end(&old, &end).await, Err(StoreError::Fenced)));
     assert!(matches!(frozen.release(&old, Next::After(Duration::ZERO)).await, Err(StoreError::Fenced)));
-    assert_eq!(frozen.renew(&Owner::new("frozen"), &[old], TTL).await.unwrap(), [false]);
+    assert_eq!(frozen.renew(&Owner::new("frozen"), &[old], TTL).await.unwrap(), [Renewed::Lost]);
     assert!(lease_all(other.as_ref(), Work::Deliveries).await.is_empty());
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use fini_bridge::domain::id::{ChannelName, Owner};
-use fini_bridge::store::{Next, StoreError, Want, Work};
+use fini_bridge::store::{Next, Renewed, StoreError, Want, Work};
 
 use crate::actors::*;
 
@@ -86,7 +86,7 @@ promises! {
         let heir = lease(store, Work::Turns).await;
         assert_eq!(heir.lane, dead.lane);
         assert!(heir.fence > dead.fence);
-        assert_eq!(store.renew(&owner(), &[dead, heir], TTL).await.unwrap(), [false, true]);
+        assert_eq!(store.renew(&owner(), &[dead, heir], TTL).await.unwrap(), [Renewed::Lost, Renewed::Yes]);
     }
 
     async fn a_lease_that_is_renewed_stays(world: World) {
@@ -95,7 +95,7 @@ promises! {
         let held = lease(store, Work::Turns).await;
         for _ in 0..5 {
             world.pass(TTL / 2).await;
-            assert_eq!(store.renew(&owner(), std::slice::from_ref(&held), TTL).await.unwrap(), [true]);
+            assert_eq!(store.renew(&owner(), std::slice::from_ref(&held), TTL).await.unwrap(), [Renewed::Yes]);
             nothing_due(store, Work::Turns).await;
         }
     }
@@ -105,9 +105,9 @@ promises! {
         say(store, "alice", "hello").await;
         let held = lease(store, Work::Turns).await;
         let other = store.renew(&Owner::new("other"), std::slice::from_ref(&held), TTL).await.unwrap();
-        assert_eq!(other, [false]);
+        assert_eq!(other, [Renewed::Lost]);
         store.release(&held, AT_ONCE).await.unwrap();
-        assert_eq!(store.renew(&owner(), &[held], TTL).await.unwrap(), [false]);
+        assert_eq!(store.renew(&owner(), &[held], TTL).await.unwrap(), [Renewed::Lost]);
     }
 
     async fn a_message_that_comes_while_the_lane_is_held_is_not_stranded(world: World) {
@@ -168,7 +168,7 @@ promises! {
         while store.next_due(Work::Turns, &[shop()]).await.unwrap() > Some(Duration::from_secs(10)) {
             assert!(std::time::Instant::now() < deadline, "not noticed");
         }
-        assert_eq!(store.renew(&owner(), std::slice::from_ref(&held), TTL).await.unwrap(), [true]);
+        assert_eq!(store.renew(&owner(), std::slice::from_ref(&held), TTL).await.unwrap(), [Renewed::Yes]);
         // Its message waits since a time that has not come yet.
         store.release(&held, AT_ONCE).await.unwrap();
         assert_eq!(lease(store, Work::Turns).await.lane, held.lane);

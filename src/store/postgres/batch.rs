@@ -9,13 +9,14 @@ use tokio::time::timeout;
 
 use super::core::Core;
 use super::intake::{self, Busy};
+use super::link;
 use crate::store::{Accepted, NewItem, Result, StoreError};
 
 /// Beyond this the store is full: webhooks get 503.
 const QUEUE: usize = 8192;
 const BATCH: usize = 512;
-/// Those that wait for a lane which somebody else writes in, at the same time.
-const ALONE: usize = 4;
+/// Those that wait for a lane which somebody else writes in, at the same time: a connection is left for the rest.
+const ALONE: usize = link::FIRST - 1;
 /// A webhook's sender waits no longer (Slack: 3 s). What is committed after this is recognised when it is
 /// delivered again.
 const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
@@ -79,7 +80,7 @@ impl Desk {
     async fn commit(&self, batch: Vec<Call>) {
         let items: Vec<&[NewItem]> = batch.iter().map(|call| call.items.as_slice()).collect();
         let items = items.as_slice();
-        let outcome = self.core.write(|tx| intake::accept(tx, items, Busy::PassedOver).boxed()).await;
+        let outcome = self.core.write_first(|tx| intake::accept(tx, items, Busy::PassedOver).boxed()).await;
         match outcome {
             Ok(outcomes) => {
                 for (call, outcome) in batch.into_iter().zip(outcomes) {
@@ -113,7 +114,7 @@ impl Desk {
             }
             let items = [call.items.as_slice()];
             let items = items.as_slice();
-            let outcome = core.write(|tx| intake::accept(tx, items, Busy::WaitedFor).boxed()).await;
+            let outcome = core.write_first(|tx| intake::accept(tx, items, Busy::WaitedFor).boxed()).await;
             let answer = outcome.and_then(|mut outcomes| {
                 outcomes.pop().flatten().ok_or_else(|| StoreError::Unavailable("its chat is busy".to_owned()))
             });

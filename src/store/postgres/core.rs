@@ -43,6 +43,8 @@ pub(super) enum Readiness {
 
 pub(super) struct Core {
     pub(super) pool: Pool,
+    /// For what must not wait behind a crowd of turns: webhooks, whose senders wait, and leases, which run out.
+    first: Pool,
     pub(super) belfry: Arc<Belfry>,
     readiness: watch::Sender<Readiness>,
     steps: Steps,
@@ -50,10 +52,15 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(pool: Pool) -> Self {
+    pub(super) fn new(pool: Pool, first: Pool) -> Self {
         let readiness = watch::channel(Readiness::Not("not connected yet".to_owned())).0;
         let (belfry, steps, set_back) = (Arc::new(Belfry::new()), Steps::default(), Notify::new());
-        Self { pool, belfry, readiness, steps, set_back }
+        Self { pool, first, belfry, readiness, steps, set_back }
+    }
+
+    pub(super) fn close(&self) {
+        self.pool.close();
+        self.first.close();
     }
 
     pub(super) fn installation_key(&self) -> Result<[u8; 32]> {
@@ -110,11 +117,11 @@ impl Core {
     }
 
     /// Connections that died in the pool are found out here, before anything was written.
-    async fn begin<'a>(&self, how: &str) -> Result<Tx<'a>> {
+    async fn begin<'a>(&self, pool: &Pool, how: &str) -> Result<Tx<'a>> {
         self.installation_key()?;
         let mut tries = 0;
         loop {
-            let client = self.pool.get().await?;
+            let client = pool.get().await?;
             let tx = Tx::new(client, Timestamp::default());
             // One message after the other on the wire, one round trip.
             let opening = join(tx.batch(how), tx.one(NOW, tx::params![], |row| tx::get(row, 0)));
@@ -141,9 +148,25 @@ impl Core {
         &self,
         work: impl for<'t> Fn(&'t Tx<'a>) -> BoxFuture<'t, Result<T>> + Send + Sync,
     ) -> Result<T> {
+        self.write_on(&self.pool, work).await
+    }
+
+    /// Before all others.
+    pub(super) async fn write_first<'a, T: Send>(
+        &self,
+        work: impl for<'t> Fn(&'t Tx<'a>) -> BoxFuture<'t, Result<T>> + Send + Sync,
+    ) -> Result<T> {
+        self.write_on(&self.first, work).await
+    }
+
+    async fn write_on<'a, T: Send>(
+        &self,
+        pool: &Pool,
+        work: impl for<'t> Fn(&'t Tx<'a>) -> BoxFuture<'t, Result<T>> + Send + Sync,
+    ) -> Result<T> {
         let mut tries = 0;
         loop {
-            let tx = self.begin(WRITE).await?;
+            let tx = self.begin(pool, WRITE).await?;
             let error = match timeout(WORK_WITHIN, work(&tx)).await {
                 Ok(Ok(value)) => {
                     let committing = timeout(WORK_WITHIN, tx.commit()).await;
@@ -167,7 +190,7 @@ impl Core {
         &self,
         work: impl for<'t> Fn(&'t Tx<'a>) -> BoxFuture<'t, Result<T>> + Send + Sync,
     ) -> Result<T> {
-        let tx = self.begin(READ).await?;
+        let tx = self.begin(&self.pool, READ).await?;
         let outcome = timeout(WORK_WITHIN, work(&tx)).await.map_err(|_| silent())?;
         let _ = timeout(BEGIN_WITHIN, tx.rollback()).await;
         outcome

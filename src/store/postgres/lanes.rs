@@ -6,7 +6,7 @@ use super::tx::{Tx, get, ints, params, rows, texts, work as name};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, ChatRef, LaneId, Owner};
 use crate::store::steps::HORIZON;
-use crate::store::{Lease, Next, Result, StoreError, Want, Work};
+use crate::store::{Lease, Next, Renewed, Result, StoreError, Want, Work};
 
 /// One short walk of the index per channel; what another replica takes at the same time is left to it.
 const TAKE: &str = "
@@ -81,25 +81,30 @@ pub(super) async fn set_back(tx: &Tx<'_>) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn renew(tx: &Tx<'_>, owner: &Owner, leases: &[Lease], ttl: Duration) -> Result<Vec<bool>> {
+pub(super) async fn renew(tx: &Tx<'_>, owner: &Owner, leases: &[Lease], ttl: Duration) -> Result<Vec<Renewed>> {
     let lanes = || ints(leases.iter().map(|lease| lease.lane.0));
     let works = || texts(leases.iter().map(|lease| name(lease.work)));
     let fences = || ints(leases.iter().map(|lease| lease.fence));
     let read = |row: &tokio_postgres::Row| Ok((get::<i64>(row, 0)?, get::<String>(row, 1)?, get::<i64>(row, 2)?));
     let until = tx.now.plus(ttl).as_millis();
     let values = params![lanes(), works(), fences(), owner.as_str(), until];
-    let mut ours = tx.all(RENEW, values, read).await?;
-    if ours.len() < leases.len() {
-        // A lease whose row is locked stays ours meanwhile: nobody can take it before that transaction ends.
-        // It is prolonged the next time.
+    let renewed = tx.all(RENEW, values, read).await?;
+    let mut still_ours = Vec::new();
+    if renewed.len() < leases.len() {
         let values = params![lanes(), works(), fences(), owner.as_str()];
-        ours.extend(tx.all(STILL_OURS, values, read).await?);
+        still_ours = tx.all(STILL_OURS, values, read).await?;
     }
-    let is_ours = |lease: &Lease| {
-        ours.iter()
+    let has = |rows: &[(i64, String, i64)], lease: &Lease| {
+        rows.iter()
             .any(|(lane, work, fence)| *lane == lease.lane.0 && work == name(lease.work) && *fence == lease.fence)
     };
-    Ok(leases.iter().map(is_ours).collect())
+    let outcome = |lease: &Lease| match lease {
+        lease if has(&renewed, lease) => Renewed::Yes,
+        // Nobody can take it before the transaction that writes in it has ended.
+        lease if has(&still_ours, lease) => Renewed::NotNow,
+        _ => Renewed::Lost,
+    };
+    Ok(leases.iter().map(outcome).collect())
 }
 
 /// A lane's row of the schedule, locked until the transaction ends.

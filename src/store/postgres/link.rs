@@ -19,8 +19,11 @@ use crate::store::{Result, StoreError};
 
 type Stream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream;
 
-/// Connections at most. Every step is a few short statements: more would only wait inside the server.
-const CONNECTIONS: usize = 10;
+/// Connections at most, for turns and deliveries. Every step is a few short statements: more would only wait
+/// inside the server.
+pub(super) const WORKING: usize = 10;
+/// For what goes before them.
+pub(super) const FIRST: usize = 3;
 /// Then a webhook gets 503: Slack waits 3 s.
 const WAIT: Duration = Duration::from_secs(2);
 
@@ -97,7 +100,7 @@ impl Connect for Driven {
 pub(super) struct Pool(deadpool_postgres::Pool);
 
 impl Pool {
-    pub(super) fn new(connector: &Arc<Connector>) -> Result<Self, OpenError> {
+    pub(super) fn new(connector: &Arc<Connector>, connections: usize) -> Result<Self, OpenError> {
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_connect(
             connector.config(),
@@ -105,7 +108,7 @@ impl Pool {
             fast,
         );
         let pool = deadpool_postgres::Pool::builder(manager)
-            .max_size(CONNECTIONS)
+            .max_size(connections)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(WAIT))
             .create_timeout(Some(CONNECT))

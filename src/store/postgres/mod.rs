@@ -38,7 +38,7 @@ use self::link::{Connector, Pool};
 pub use self::open::OpenError;
 use super::{
     Accepted, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Doubt, Filter, LaneView, Lease, Mode,
-    NewItem, Next, Outgoing, Result, Retried, SendEnd, Stats, Store, StoreError, Story, TurnEnd, Want, Work,
+    NewItem, Next, Outgoing, Renewed, Result, Retried, SendEnd, Stats, Store, StoreError, Story, TurnEnd, Want, Work,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
@@ -59,7 +59,7 @@ impl Postgres {
     /// [`StoreError::Unavailable`] until it could be reached. An error is one that waiting doesn't mend.
     pub async fn open(source: Source, mode: Mode) -> Result<Arc<Self>, OpenError> {
         let connector = Arc::new(Connector::new(source)?);
-        let core = Arc::new(Core::new(Pool::new(&connector)?));
+        let core = Arc::new(Core::new(Pool::new(&connector, link::WORKING)?, Pool::new(&connector, link::FIRST)?));
         let mut background = Vec::new();
         match core.prepare(mode).await {
             Ok(()) => {}
@@ -85,7 +85,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        self.core.pool.close();
+        self.core.close();
     }
 }
 
@@ -115,11 +115,11 @@ impl Store for Postgres {
     }
 
     async fn lease(&self, work: Work, owner: &Owner, wants: &[Want], ttl: Duration) -> Result<Vec<Lease>> {
-        self.core.write(|tx| lanes::lease(tx, work, owner, wants, ttl).boxed()).await
+        self.core.write_first(|tx| lanes::lease(tx, work, owner, wants, ttl).boxed()).await
     }
 
-    async fn renew(&self, owner: &Owner, leases: &[Lease], ttl: Duration) -> Result<Vec<bool>> {
-        self.core.write(|tx| lanes::renew(tx, owner, leases, ttl).boxed()).await
+    async fn renew(&self, owner: &Owner, leases: &[Lease], ttl: Duration) -> Result<Vec<Renewed>> {
+        self.core.write_first(|tx| lanes::renew(tx, owner, leases, ttl).boxed()).await
     }
 
     async fn release(&self, lease: &Lease, next: Next) -> Result<()> {

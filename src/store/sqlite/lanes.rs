@@ -8,7 +8,7 @@ use super::tx::{Tx, rows, work as name};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, ChatRef, LaneId, Owner};
 use crate::store::steps::HORIZON;
-use crate::store::{Lease, Next, Result, StoreError, Want, Work};
+use crate::store::{Lease, Next, Renewed, Result, StoreError, Want, Work};
 
 pub(super) const DUE: &str = "SELECT due_at, lane FROM schedule
     WHERE work = ?1 AND channel = ?2 AND due_at IS NOT NULL AND due_at <= ?3 ORDER BY due_at LIMIT ?4";
@@ -72,7 +72,7 @@ pub(super) fn lease(tx: &Tx<'_>, work: Work, owner: &Owner, wants: &[Want], ttl:
     Ok(leases)
 }
 
-pub(super) fn renew(tx: &Tx<'_>, owner: &Owner, leases: &[Lease], ttl: Duration) -> Result<Vec<bool>> {
+pub(super) fn renew(tx: &Tx<'_>, owner: &Owner, leases: &[Lease], ttl: Duration) -> Result<Vec<Renewed>> {
     let until = tx.now.plus(ttl).as_millis();
     leases
         .iter()
@@ -81,7 +81,7 @@ pub(super) fn renew(tx: &Tx<'_>, owner: &Owner, leases: &[Lease], ttl: Duration)
                 "UPDATE schedule SET due_at = ?1 WHERE lane = ?2 AND work = ?3 AND fence = ?4 AND owner = ?5",
                 params![until, lease.lane.0, name(lease.work), lease.fence, owner.as_str()],
             )?;
-            Ok(changed == 1)
+            Ok(if changed == 1 { Renewed::Yes } else { Renewed::Lost })
         })
         .collect()
 }

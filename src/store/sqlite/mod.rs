@@ -36,7 +36,7 @@ use self::writer::Writer;
 pub use super::Mode;
 use super::{
     Accepted, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Doubt, Filter, LaneView, Lease, NewItem,
-    Next, Outgoing, Result, Retried, SendEnd, Stats, Store, StoreError, Story, TurnEnd, Want, Work,
+    Next, Outgoing, Renewed, Result, Retried, SendEnd, Stats, Store, StoreError, Story, TurnEnd, Want, Work,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
@@ -118,7 +118,7 @@ impl Store for Sqlite {
         self.write(move |tx| lanes::lease(tx, work, &owner, &wants, ttl)).await
     }
 
-    async fn renew(&self, owner: &Owner, leases: &[Lease], ttl: Duration) -> Result<Vec<bool>> {
+    async fn renew(&self, owner: &Owner, leases: &[Lease], ttl: Duration) -> Result<Vec<Renewed>> {
         let (owner, leases) = (owner.clone(), leases.to_vec());
         self.write(move |tx| lanes::renew(tx, &owner, &leases, ttl)).await
     }
