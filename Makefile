@@ -12,10 +12,12 @@ format:
 	cargo fmt --all --check
 
 lint:
-	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --all-targets --features failpoints --locked -- -D warnings
+	cargo clippy --test measure --locked -- -D warnings
 
+# With failpoints: the short form of chaos is among the tests.
 test:
-	cargo test --locked --no-fail-fast
+	cargo test --locked --no-fail-fast --features failpoints
 
 # Deaths at every step, a thousand random ones per store, and whatever else can give way. Takes hours; CHAOS_ONLY
 # chooses. A failing run prints its CHAOS_SEED.

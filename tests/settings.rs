@@ -304,6 +304,20 @@ fn a_secret_in_a_file_is_found_beside_the_configuration_without_its_line_end() {
 
 #[cfg(unix)]
 #[test]
+fn the_address_of_the_store_is_read_again_from_its_file() {
+    let config = written("[store]\nurl = \"file:store-url\"\n[fini]\napi_key = \"env:FINI_API_KEY\"\n");
+    let file = config.path.with_file_name("store-url");
+    std::fs::write(&file, "postgres://bridge:before@db.example.com/bridge\n").unwrap();
+    let url = read(&config.path, &[]).unwrap_or_else(|problems| panic!("{problems}")).settings.store_url();
+    assert_eq!(url().expose(), "postgres://bridge:before@db.example.com/bridge");
+    std::fs::write(&file, "postgres://bridge:after@db.example.com/bridge\n").unwrap();
+    assert_eq!(url().expose(), "postgres://bridge:after@db.example.com/bridge");
+    // In the moment in which it is written anew.
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(url().expose(), "postgres://bridge:before@db.example.com/bridge");
+}
+
+#[test]
 fn a_secret_file_that_others_can_read_is_warned_about() {
     use std::os::unix::fs::PermissionsExt;
     let config = written("[fini]\napi_key = \"file:key.txt\"\n");

@@ -81,7 +81,7 @@ impl Gateway {
         if settings.admin.token.is_none() && !admin.local_addr()?.ip().is_loopback() {
             bail!("admin.listen is not on loopback and there is no admin.token: set one, or listen on 127.0.0.1");
         }
-        let store = open_store(&settings.store.url, Mode::Serve, clock.clone()).await?;
+        let store = open_store(settings, Mode::Serve, clock.clone()).await?;
         let metrics = Arc::new(Metrics::default());
         let readiness = Readiness::new(store.clone());
         let (keys, channels) = compose(settings, connectors, &http, &clock)?;
@@ -211,12 +211,10 @@ async fn installation_key(store: &dyn Store, public: &TcpListener, readiness: &R
 }
 
 /// Opens the store that `store.url` names.
-pub async fn open_store(url: &Secret, mode: Mode, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Store>> {
-    let text = url.expose();
+pub async fn open_store(settings: &Settings, mode: Mode, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Store>> {
+    let text = settings.store.url.expose();
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        let url = url.clone();
-        let store = Postgres::open(Arc::new(move || url.clone()), mode).await.context("store.url: postgres://…")?;
-        return Ok(store);
+        return Ok(Postgres::open(Arc::new(settings.store_url()), mode).await.context("store.url: postgres://…")?);
     }
     let Some(path) = text.strip_prefix("sqlite:") else {
         bail!("store.url: neither sqlite:PATH nor postgres://…");

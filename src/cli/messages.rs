@@ -104,7 +104,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
 }
 
 async fn store(loaded: &Loaded) -> anyhow::Result<Arc<dyn Store>> {
-    open_store(&loaded.settings.store.url, Mode::Tool, loaded.clock.clone()).await
+    open_store(&loaded.settings, Mode::Tool, loaded.clock.clone()).await
 }
 
 async fn list(loaded: &Loaded, arguments: List) -> Outcome {

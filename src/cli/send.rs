@@ -84,7 +84,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
     if !channel.enabled {
         println!("          channels.{name} is not enabled: the message is stored, and not answered");
     }
-    let store = open_store(&loaded.settings.store.url, Mode::Tool, loaded.clock.clone()).await?;
+    let store = open_store(&loaded.settings, Mode::Tool, loaded.clock.clone()).await?;
     let message = kept(&store, name, &sample).await?;
     let within = loaded.settings.fini.timeout.0 + channel.conversations.merge_window.0 + GRACE;
     Ok(watch(&store, message, if channel.enabled { within } else { Duration::ZERO }).await?)

@@ -198,7 +198,7 @@ pub(super) fn resolve_secret(
             let instead = "put the secret into this file (relative paths start at the configuration's folder)";
             Problem::new(key, format!("the file {} {why}", path.display()), instead)
         })?;
-        let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+        let text = last_line_break_off(&text);
         if text.is_empty() {
             let problem = format!("the file {} is empty", path.display());
             return Err(Problem::new(key, problem, "put the secret into this file"));
@@ -216,6 +216,11 @@ pub(super) fn resolve_secret(
     let instead = format!("write {last} = \"env:NAME\" or {last} = \"file:PATH\"");
     let warning = Some(Problem::new(key, "the secret stands in the configuration itself", instead));
     Ok(Resolved { text: written.to_owned(), hidden: Hidden::Literal, warning })
+}
+
+/// A secret's file ends as editors end files.
+pub(super) fn last_line_break_off(text: &str) -> &str {
+    text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
 }
 
 #[cfg(unix)]

@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use crate::domain::clock::Clock;
 use crate::domain::id::ChannelName;
 use crate::domain::problem::Problem;
+use crate::domain::secret::Secret;
 use crate::http::{BuildError, Http};
 use crate::pipeline::channel::{Conversations, Replies};
 use crate::platform::{Platform, Surroundings};
@@ -34,7 +35,7 @@ pub use table::table;
 
 use reader::Reader;
 use schema::Schemas;
-use tree::{Node, Value};
+use tree::{Hidden, Node, Value};
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -52,6 +53,19 @@ pub struct Settings {
     pub source: PathBuf,
     /// Where each key that was written stands, by its dotted name: `line 3`, `FINI_BRIDGE__…`.
     pub written: BTreeMap<String, String>,
+    /// The file that `store.url` was read from.
+    store_url_file: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Gives `store.url` as it is now: a file is read again, for the password in it may have changed.
+    pub fn store_url(&self) -> impl Fn() -> Secret + Send + Sync + 'static {
+        let (at_start, file) = (self.store.url.clone(), self.store_url_file.clone());
+        move || {
+            let text = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+            text.map_or_else(|| at_start.clone(), |text| Secret::new(environment::last_line_break_off(&text)))
+        }
+    }
 }
 
 /// A configuration without problems, and what was made while judging it.
@@ -129,6 +143,11 @@ fn settings(
     let read = channels::read(reader, tree, &mut channels, schemas);
     tree.table_mut()?.insert("channels".to_owned(), channels);
     let written = table::places(tree);
+    let store_url = tree.get("store").and_then(|store| store.get("url"));
+    let store_url_file = match store_url.and_then(|url| url.hidden.as_ref()) {
+        Some(Hidden::File(name)) => Some(reader.folder.join(name)),
+        _ => None,
+    };
     let mut settings = Settings {
         server,
         admin,
@@ -141,6 +160,7 @@ fn settings(
         channels: read.clone(),
         source: path.to_owned(),
         written,
+        store_url_file,
     };
     rules::tidy(&mut settings);
     Some((settings, read))
