@@ -34,15 +34,19 @@ pub async fn at(kind: Kind, name: &str, later: bool) -> Verdict {
         let (load, front) = (load.clone(), front.clone());
         tokio::spawn(async move { load.say(&front, chat).await })
     });
-    let until = tokio::time::Instant::now() + Duration::from_secs(30);
+    let until = tokio::time::Instant::now() + Duration::from_secs(90);
     let mut died = false;
-    while tokio::time::Instant::now() < until && !(died && senders.iter().all(|sender| sender.is_finished())) {
+    while tokio::time::Instant::now() < until {
         died |= cluster.revive().await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        if !(died && senders.iter().all(|sender| sender.is_finished())) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        }
+        // One replica after the other may come to the place.
+        if tokio::time::timeout(Duration::from_millis(300), cluster.settled(&load)).await.is_ok() {
+            break;
+        }
     }
-    let settled = cluster.settled(&load);
-    settled.await;
-    cluster.revive().await;
     let mut verdict = Verdict::of(&cluster, &load);
     verdict.demand(died, format!("{name} was never reached"));
     verdict
