@@ -88,6 +88,8 @@ pub async fn database_away(kind: Kind, form: Form) -> Verdict {
     cluster.accidents.push(Instant::now());
     tokio::task::block_in_place(|| server.crash());
     sleep(1.0).await;
+    // What was being sent when it went away.
+    cluster.accidents.push(Instant::now());
     let (taken, put_off) = (load.taken(), load.put_off());
     sleep(form.pick(6.0, 59.0)).await;
     let taken_meanwhile = load.taken() - taken;
@@ -117,7 +119,9 @@ pub async fn standby_promoted(kind: Kind) -> Verdict {
     sleep(3.0).await;
     cluster.accidents.push(Instant::now());
     tokio::task::block_in_place(|| primary.crash());
-    sleep(2.0).await;
+    sleep(1.0).await;
+    cluster.accidents.push(Instant::now());
+    sleep(1.0).await;
     standby.connect("postgres").await.batch_execute("SELECT pg_promote()").await.unwrap();
     let back = taken_again(&load).await;
     sleep(3.0).await;

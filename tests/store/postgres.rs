@@ -16,6 +16,9 @@ use crate::{Backend, World};
 struct Database {
     name: String,
     client: Client,
+    /// Beside each test stands somebody else's transaction, open and idle, with a snapshot of before: a backup, or
+    /// an analyst's session. Dead rows can't be removed meanwhile.
+    _idle: Client,
 }
 
 impl Database {
@@ -54,7 +57,9 @@ impl Backend for Database {
 pub async fn world() -> World {
     let name = server().database().await;
     let client = server().connect(&name).await;
-    let database = Database { name, client };
+    let idle = server().connect(&name).await;
+    idle.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").await.unwrap();
+    let database = Database { name, client, _idle: idle };
     let store = database.open(Mode::Serve).await;
     database
         .client
