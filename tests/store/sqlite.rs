@@ -29,6 +29,20 @@ impl File {
     }
 }
 
+impl File {
+    fn log(&self) -> PathBuf {
+        PathBuf::from(format!("{}-wal", self.path().display()))
+    }
+
+    fn as_a_crash_leaves_it(&self) -> Self {
+        let copy = Self { folder: tempfile::tempdir().unwrap(), clock: self.clock.clone() };
+        std::fs::create_dir(copy.path().parent().unwrap()).unwrap();
+        std::fs::copy(self.path(), copy.path()).unwrap();
+        std::fs::copy(self.log(), copy.log()).unwrap();
+        copy
+    }
+}
+
 #[async_trait]
 impl Backend for File {
     async fn pass(&self, time: Duration) {
@@ -116,15 +130,25 @@ async fn what_is_acknowledged_is_in_the_files_at_that_moment() {
     let store = file.open(Mode::Serve).await.unwrap();
     for number in 0..20 {
         let id = say(store.as_ref(), "alice", &format!("message {number}")).await;
-        let copy = File { folder: tempfile::tempdir().unwrap(), clock: file.clock.clone() };
-        std::fs::create_dir(copy.path().parent().unwrap()).unwrap();
-        for ending in ["", "-wal"] {
-            let with = |path: PathBuf| PathBuf::from(format!("{}{ending}", path.display()));
-            std::fs::copy(with(file.path()), with(copy.path())).unwrap();
-        }
+        let copy = file.as_a_crash_leaves_it();
         let after = copy.open(Mode::Serve).await.unwrap();
         assert!(after.story(id).await.unwrap().is_some(), "message {number}");
     }
+}
+
+/// A process that dies again and again never comes to its first checkpoint.
+#[tokio::test]
+async fn what_a_crash_left_in_the_log_is_written_back_at_the_start() {
+    let file = file();
+    let store = file.open(Mode::Serve).await.unwrap();
+    let mut big = message("alice", "big");
+    big.text = "x".repeat(200_000);
+    store.accept(vec![fini_bridge::store::NewItem::Message(Box::new(big))]).await.unwrap();
+    let crashed = file.as_a_crash_leaves_it();
+    assert!(crashed.log().metadata().unwrap().len() > 200_000);
+    let _again = crashed.open(Mode::Serve).await.unwrap();
+    assert!(crashed.log().metadata().unwrap().len() < 200_000);
+    assert!(crashed.path().metadata().unwrap().len() > 200_000);
 }
 
 #[tokio::test]

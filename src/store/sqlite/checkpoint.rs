@@ -16,6 +16,8 @@ const EVERY: Duration = Duration::from_secs(1);
 /// waits for the moment that it takes to begin it anew.
 const BOUND: i64 = 16_384;
 
+const NOT_WRITTEN_BACK: &str = "the store's log could not be written back";
+
 pub(super) struct Checkpointer {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -55,7 +57,7 @@ fn run(opener: &Opener, commits: &AtomicU64, stopped: &Receiver<()>) {
         match outcome {
             Ok(()) => seen = now,
             Err(error) => {
-                tracing::warn!(%error, "the store's log could not be written back");
+                tracing::warn!(%error, NOT_WRITTEN_BACK);
                 connection = None;
             }
         }
@@ -63,10 +65,20 @@ fn run(opener: &Opener, commits: &AtomicU64, stopped: &Receiver<()>) {
 }
 
 fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
-    let pages =
-        |mode: &str| connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get::<_, i64>(1));
-    if pages("PASSIVE")? > BOUND {
-        pages("TRUNCATE")?;
+    if pages(connection, "PASSIVE")? > BOUND {
+        pages(connection, "TRUNCATE")?;
     }
     Ok(())
+}
+
+/// At the start, before anybody reads or writes: a process that dies again and again before its first checkpoint
+/// would leave an ever longer log, and take ever longer to read it.
+pub(super) fn whole(connection: &Connection) {
+    if let Err(error) = pages(connection, "TRUNCATE") {
+        tracing::warn!(%error, NOT_WRITTEN_BACK);
+    }
+}
+
+fn pages(connection: &Connection, mode: &str) -> rusqlite::Result<i64> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(1))
 }

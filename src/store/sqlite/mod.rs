@@ -67,6 +67,7 @@ impl Sqlite {
         let commits = Arc::new(AtomicU64::new(0));
         let checkpoints = match mode {
             Mode::Serve => {
+                checkpoint::whole(&connection);
                 lanes::void_all(&Tx::new(&connection, clock.now())).map_err(|e| opener.io(std::io::Error::other(e)))?;
                 let started = Checkpointer::start(Arc::clone(&opener), Arc::clone(&commits));
                 Some(started.map_err(|e| opener.io(e))?)
