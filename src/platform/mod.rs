@@ -107,7 +107,7 @@ pub enum SendError {
 }
 
 impl SendError {
-    /// What PRODUCT says of an HTTP answer that is no success, where the platform says nothing more exact:
+    /// What follows from an HTTP answer that is no success, where the platform says nothing more exact:
     /// 408, 425, 429 and 5xx come again, 401 and 403 ask for a person, the rest is final.
     pub fn from_status(response: &Response, now: Timestamp) -> Self {
         let reason = format!("http_{}", response.status.as_u16());

@@ -48,6 +48,12 @@ pub struct Plan {
     pub environment: Vec<(&'static str, String)>,
 }
 
+impl Plan {
+    pub fn behind_haproxy() -> Self {
+        Self { behind: Some(balancer::Kind::Haproxy), ..Self::default() }
+    }
+}
+
 pub struct Cluster {
     pub world: World,
     pub front: Front,

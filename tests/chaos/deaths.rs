@@ -76,7 +76,5 @@ pub async fn at_random(kind: Kind, deaths: Option<String>, form: Form, dice: &mu
             println!("       {kind:?}: {death} of {deaths} deaths, {} messages", load.len());
         }
     }
-    talk.end().await;
-    cluster.settled(&load).await;
-    Verdict::of(&cluster, &load)
+    Verdict::when_settled(&cluster, &load, talk).await
 }

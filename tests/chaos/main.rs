@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 use fini_bridge::domain::failpoint;
 
 use cluster::Kind;
-use support::balancer;
+use support::{balancer, variable};
 use verdict::Verdict;
 
 /// A small generator whose whole state is its seed, so that a run can be replayed.
@@ -143,10 +143,6 @@ fn scenarios() -> Vec<(Scenario, Kind, &'static [Form])> {
         (Scenario::RollingRestarts(Nginx), Kind::Postgres, LONG),
     ]);
     all
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn main() {

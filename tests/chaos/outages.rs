@@ -9,25 +9,18 @@ use fini_bridge::app::sandbox::fini::Change;
 
 use super::cluster::{Cluster, Kind, Plan};
 use super::database::Server;
-use super::load::{Chat, Load, Talk};
+use super::load::{Chat, Load};
 use super::support::balancer;
 use super::support::eventually;
 use super::support::relay::Weather;
 use super::verdict::Verdict;
 use super::{Dice, Form};
 
-const HAPROXY: Option<balancer::Kind> = Some(balancer::Kind::Haproxy);
-/// As PRODUCT promises it of a store that is back.
+/// What is promised of a store that is back.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 
 async fn sleep(seconds: f64) {
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
-}
-
-async fn verdict(cluster: &Cluster, load: &Load, talk: Talk) -> Verdict {
-    talk.end().await;
-    cluster.settled(load).await;
-    Verdict::of(cluster, load)
 }
 
 /// How long until a webhook is taken.
@@ -40,7 +33,7 @@ async fn taken_again(load: &Load) -> Duration {
 
 /// The database commits, and the connection is lost before it can say so.
 pub async fn commits_cut(kind: Kind, form: Form, dice: &mut Dice) -> Verdict {
-    let mut cluster = Cluster::start(kind, Plan { behind: HAPROXY, ..Plan::default() }).await;
+    let mut cluster = Cluster::start(kind, Plan::behind_haproxy()).await;
     let load = Load::default();
     let talk = load.talk(&cluster.front, Chat::some(40), 20.0);
     let cuts = form.pick(30, 500);
@@ -51,7 +44,7 @@ pub async fn commits_cut(kind: Kind, form: Form, dice: &mut Dice) -> Verdict {
         cluster.accidents.push(Instant::now());
     }
     let to_cut = cluster.wire.as_ref().unwrap().to_cut();
-    let mut verdict = verdict(&cluster, &load, talk).await;
+    let mut verdict = Verdict::when_settled(&cluster, &load, talk).await;
     verdict.demand(to_cut <= 1, format!("{to_cut} of {cuts} commits were not cut"));
     verdict.figures.push(format!("{cuts} answers to COMMIT lost"));
     verdict
@@ -71,7 +64,7 @@ pub async fn answers_cut(kind: Kind, behind: balancer::Kind, form: Form, dice: &
         sleep(dice.below(300) as f64 / 1000.0).await;
     }
     let cut: usize = cluster.roads.iter().map(|road| road.accidents()).sum();
-    let mut verdict = verdict(&cluster, &load, talk).await;
+    let mut verdict = Verdict::when_settled(&cluster, &load, talk).await;
     verdict.demand(cut > 0, "no answer was cut");
     verdict.figures.push(format!("{cut} answers to webhooks cut"));
     verdict
@@ -80,7 +73,7 @@ pub async fn answers_cut(kind: Kind, behind: balancer::Kind, form: Form, dice: &
 /// The database crashes and stays away, 60 s in the long form.
 pub async fn database_away(kind: Kind, form: Form) -> Verdict {
     let server = Arc::new(tokio::task::block_in_place(Server::start));
-    let plan = Plan { behind: HAPROXY, servers: vec![server.clone()], ..Plan::default() };
+    let plan = Plan { servers: vec![server.clone()], ..Plan::behind_haproxy() };
     let mut cluster = Cluster::start(kind, plan).await;
     let load = Load::default();
     let talk = load.talk(&cluster.front, Chat::some(40), 40.0);
@@ -97,7 +90,7 @@ pub async fn database_away(kind: Kind, form: Form) -> Verdict {
     tokio::task::block_in_place(|| server.start_again());
     let back = taken_again(&load).await;
     sleep(3.0).await;
-    let mut verdict = verdict(&cluster, &load, talk).await;
+    let mut verdict = Verdict::when_settled(&cluster, &load, talk).await;
     verdict.demand(taken_meanwhile == 0, format!("{taken_meanwhile} webhooks taken without a database"));
     verdict.demand(put_off_meanwhile > 0, "nobody was put off");
     verdict.demand(back <= BACK_WITHIN, format!("webhooks are taken only {back:?} after it is back"));
@@ -112,7 +105,7 @@ pub async fn standby_promoted(kind: Kind) -> Verdict {
     let client = primary.connect("postgres").await;
     client.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'").await.unwrap();
     client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
-    let plan = Plan { behind: HAPROXY, servers: vec![primary.clone(), standby.clone()], ..Plan::default() };
+    let plan = Plan { servers: vec![primary.clone(), standby.clone()], ..Plan::behind_haproxy() };
     let mut cluster = Cluster::start(kind, plan).await;
     let load = Load::default();
     let talk = load.talk(&cluster.front, Chat::some(40), 40.0);
@@ -125,7 +118,7 @@ pub async fn standby_promoted(kind: Kind) -> Verdict {
     standby.connect("postgres").await.batch_execute("SELECT pg_promote()").await.unwrap();
     let back = taken_again(&load).await;
     sleep(3.0).await;
-    let mut verdict = verdict(&cluster, &load, talk).await;
+    let mut verdict = Verdict::when_settled(&cluster, &load, talk).await;
     verdict.demand(back <= BACK_WITHIN, format!("webhooks are taken only {back:?} after the promotion"));
     verdict.figures.push(format!("webhooks taken {back:?} after the promotion"));
     verdict
@@ -196,7 +189,7 @@ pub async fn disk_full(kind: Kind) -> Verdict {
     cluster.accidents.push(Instant::now());
     let back = taken_again(&load).await;
     sleep(3.0).await;
-    let mut verdict = verdict(&cluster, &load, talk).await;
+    let mut verdict = Verdict::when_settled(&cluster, &load, talk).await;
     let green = ready.iter().filter(|status| **status != 503).count();
     verdict.demand(green == 0, format!("/readyz is green {green} times of {} on a full disk", ready.len()));
     verdict.demand(back <= BACK_WITHIN, format!("webhooks are taken only {back:?} after there is space"));
@@ -246,7 +239,7 @@ pub async fn clock_steps(kind: Kind) -> Verdict {
         longest = longest.max(answered_again(&cluster).await);
         cluster.accidents.push(Instant::now());
     }
-    let mut verdict = verdict(&cluster, &load, talk).await;
+    let mut verdict = Verdict::when_settled(&cluster, &load, talk).await;
     verdict.demand(verdict.logs.contains("clock was set back"), "the gateway's clock could not be set");
     verdict.figures.push(format!("{stepped} steps; after each an answer within {longest:?}"));
     verdict

@@ -13,11 +13,9 @@ use super::support::{FINI_KEYS, senders};
 use super::verdict::Verdict;
 use super::{Dice, Form};
 
-const HAPROXY: Option<balancer::Kind> = Some(balancer::Kind::Haproxy);
-
 /// Sleeps through its leases, a minute in the long form, and wakes up.
 pub async fn frozen(kind: Kind, form: Form, dice: &mut Dice) -> Verdict {
-    let mut cluster = Cluster::start(kind, Plan { behind: HAPROXY, ..Plan::default() }).await;
+    let mut cluster = Cluster::start(kind, Plan::behind_haproxy()).await;
     cluster.world.fini.change(Change { answer_delay_ms: Some(300), ..Change::default() });
     let load = Load::default();
     let talk = load.talk(&cluster.front, Chat::some(40), 30.0);
@@ -26,9 +24,7 @@ pub async fn frozen(kind: Kind, form: Form, dice: &mut Dice) -> Verdict {
     cluster.freeze(victim, Duration::from_secs(form.pick(15, 60))).await;
     let awake = senders::now() * 1000;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    talk.end().await;
-    cluster.settled(&load).await;
-    let mut verdict = Verdict::of(&cluster, &load);
+    let mut verdict = Verdict::when_settled(&cluster, &load, talk).await;
     // What others have asked in its sleep it must not ask again; new questions are its good right.
     let ledger = cluster.world.fini.ledger();
     let mut asked: HashMap<&str, &str> = HashMap::new();
@@ -88,7 +84,7 @@ fn summary(what: &str, times: &mut [Duration]) -> (String, Duration) {
 /// From the death of a replica, and from the word that it shall end, to the first write of another one in a lane
 /// that it had in hand.
 pub async fn takeover(kind: Kind, form: Form, dice: &mut Dice) -> Verdict {
-    let mut cluster = Cluster::start(kind, Plan { behind: HAPROXY, ..Plan::default() }).await;
+    let mut cluster = Cluster::start(kind, Plan::behind_haproxy()).await;
     cluster.world.fini.change(Change { answer_delay_ms: Some(300), ..Change::default() });
     let client = server().connect(cluster.database.as_ref().unwrap()).await;
     let load = Load::default();
@@ -110,9 +106,7 @@ pub async fn takeover(kind: Kind, form: Form, dice: &mut Dice) -> Verdict {
         }
         cluster.serve(victim, &[]).await;
     }
-    talk.end().await;
-    cluster.settled(&load).await;
-    let mut verdict = Verdict::of(&cluster, &load);
+    let mut verdict = Verdict::when_settled(&cluster, &load, talk).await;
     let (killed, killed_p99) = summary("after SIGKILL", &mut after_kill);
     let (ended, ended_p99) = summary("after SIGTERM, calls of 300 ms open", &mut after_term);
     verdict.demand(killed_p99 <= Duration::from_secs(15), "a dead replica's lanes were left for more than 15 s");
@@ -147,9 +141,7 @@ pub async fn rolling_restarts(kind: Kind, behind: balancer::Kind, form: Form, di
         tokio::time::sleep(Duration::from_secs(20).saturating_sub(round.elapsed())).await;
     }
     let asked = f64::from(load.len()) / begun.elapsed().as_secs_f64();
-    talk.end().await;
-    cluster.settled(&load).await;
-    let mut verdict = Verdict::of(&cluster, &load);
+    let mut verdict = Verdict::when_settled(&cluster, &load, talk).await;
     verdict.figures.push(format!("{restarts} rolling restarts, {kills} kills, {asked:.0} messages a second"));
     verdict
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::cluster::Cluster;
-use super::load::{Chat, Load};
+use super::load::{Chat, Load, Talk};
 use super::support::outside::text_of;
 
 #[derive(Default)]
@@ -46,6 +46,13 @@ pub struct Verdict {
 const SOON_AFTER: Duration = Duration::from_millis(500);
 
 impl Verdict {
+    /// When nobody writes any more and all is answered, or nothing moves.
+    pub async fn when_settled(cluster: &Cluster, load: &Load, talk: Talk) -> Self {
+        talk.end().await;
+        cluster.settled(load).await;
+        Self::of(cluster, load)
+    }
+
     pub fn of(cluster: &Cluster, load: &Load) -> Self {
         let mut verdict = Self {
             messages: load.len(),

@@ -29,14 +29,10 @@ mod poisoned;
 use std::fmt;
 use std::time::Duration;
 
-use support::World;
+use support::{World, variable};
 
 /// In the order in which they are measured when none is named.
 const ALL: [&str; 1] = ["poisoned"];
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
 
 pub fn rounds() -> usize {
     variable("MEASURE_ROUNDS").map_or(4, |rounds| rounds.parse().unwrap())

@@ -136,14 +136,18 @@ async fn what_is_acknowledged_is_in_the_files_at_that_moment() {
     }
 }
 
+async fn say_much(store: &dyn Store) {
+    let mut big = message("alice", "big");
+    big.text = "x".repeat(200_000);
+    store.accept(vec![fini_bridge::store::NewItem::Message(Box::new(big))]).await.unwrap();
+}
+
 /// A process that dies again and again never comes to its first checkpoint.
 #[tokio::test]
 async fn what_a_crash_left_in_the_log_is_written_back_at_the_start() {
     let file = file();
     let store = file.open(Mode::Serve).await.unwrap();
-    let mut big = message("alice", "big");
-    big.text = "x".repeat(200_000);
-    store.accept(vec![fini_bridge::store::NewItem::Message(Box::new(big))]).await.unwrap();
+    say_much(store.as_ref()).await;
     let crashed = file.as_a_crash_leaves_it();
     assert!(crashed.log().metadata().unwrap().len() > 200_000);
     let _again = crashed.open(Mode::Serve).await.unwrap();
@@ -155,9 +159,7 @@ async fn what_a_crash_left_in_the_log_is_written_back_at_the_start() {
 async fn the_log_is_written_back_beside_the_writer() {
     let file = file();
     let store = file.open(Mode::Serve).await.unwrap();
-    let mut big = message("alice", "big");
-    big.text = "x".repeat(200_000);
-    store.accept(vec![fini_bridge::store::NewItem::Message(Box::new(big))]).await.unwrap();
+    say_much(store.as_ref()).await;
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     while file.path().metadata().unwrap().len() < 200_000 {
         assert!(std::time::Instant::now() < deadline, "no checkpoint");

@@ -55,6 +55,11 @@ pub async fn eventually<T>(what: &str, within: Duration, mut look: impl AsyncFnM
     }
 }
 
+/// What the environment says, if it says something.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 pub const SOON: Duration = Duration::from_secs(20);
 
 pub struct World {

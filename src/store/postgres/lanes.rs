@@ -1,5 +1,6 @@
 //! Who may work in a lane, and when it is looked at next.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::tx::{Tx, get, ints, params, rows, texts, work as name};
@@ -88,21 +89,22 @@ pub(super) async fn renew(tx: &Tx<'_>, owner: &Owner, leases: &[Lease], ttl: Dur
     let read = |row: &tokio_postgres::Row| Ok((get::<i64>(row, 0)?, get::<String>(row, 1)?, get::<i64>(row, 2)?));
     let until = tx.now.plus(ttl).as_millis();
     let values = params![lanes(), works(), fences(), owner.as_str(), until];
-    let renewed = tx.all(RENEW, values, read).await?;
-    let mut still_ours = Vec::new();
+    let renewed: HashSet<_> = tx.all(RENEW, values, read).await?.into_iter().collect();
+    let mut still_ours = HashSet::new();
     if renewed.len() < leases.len() {
         let values = params![lanes(), works(), fences(), owner.as_str()];
-        still_ours = tx.all(STILL_OURS, values, read).await?;
+        still_ours.extend(tx.all(STILL_OURS, values, read).await?);
     }
-    let has = |rows: &[(i64, String, i64)], lease: &Lease| {
-        rows.iter()
-            .any(|(lane, work, fence)| *lane == lease.lane.0 && work == name(lease.work) && *fence == lease.fence)
-    };
-    let outcome = |lease: &Lease| match lease {
-        lease if has(&renewed, lease) => Renewed::Yes,
-        // Nobody can take it before the transaction that writes in it has ended.
-        lease if has(&still_ours, lease) => Renewed::NotNow,
-        _ => Renewed::Lost,
+    let outcome = |lease: &Lease| {
+        let key = (lease.lane.0, name(lease.work).to_owned(), lease.fence);
+        if renewed.contains(&key) {
+            Renewed::Yes
+        } else if still_ours.contains(&key) {
+            // Nobody can take it before the transaction that writes in it has ended.
+            Renewed::NotNow
+        } else {
+            Renewed::Lost
+        }
     };
     Ok(leases.iter().map(outcome).collect())
 }
