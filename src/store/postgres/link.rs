@@ -23,7 +23,7 @@ type Stream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>
 /// inside the server.
 pub(super) const WORKING: usize = 10;
 /// For what goes before them.
-pub(super) const FIRST: usize = 3;
+pub(super) const FIRST: usize = 5;
 /// Then a webhook gets 503: Slack waits 3 s.
 const WAIT: Duration = Duration::from_secs(2);
 

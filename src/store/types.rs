@@ -1,0 +1,472 @@
+//! What a store is told and what it tells: plain values, without behaviour.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{
+    BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, EventId, InteractionId, LaneId, MessageId, PartId, TurnId,
+};
+use crate::domain::message::{Receipt, ReplyKind, Role};
+
+// ---------------------------------------------------------------------------------------------- intake
+
+/// Something to keep before a webhook is acknowledged.
+#[derive(Clone, Debug)]
+pub enum NewItem {
+    Message(Box<NewMessage>),
+    /// Authentic, but unreadable or too old: kept as a failed message, never worked on.
+    Unusable(NewUnusable),
+}
+
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    pub id: MessageId,
+    pub channel: ChannelName,
+    pub delivery_key: DeliveryKey,
+    pub chat: ChatKey,
+    pub chat_ref: ChatRef,
+    pub sender: Option<String>,
+    pub role: Role,
+    pub text: String,
+    pub user_attributes: Map<String, Value>,
+    pub bot_id: BotId,
+    pub address: Value,
+    /// Set where the platform promises no order: waiting messages are sorted by it.
+    pub sort_at: Option<Timestamp>,
+    /// Only if the chat's lane exists: a thread in which the bot was mentioned before.
+    pub only_if_known: bool,
+    /// How long the lane waits for more before its turn starts.
+    pub merge_window: Duration,
+    /// Somebody waits for the answer in the response: replies are not delivered before this has passed
+    /// or [`stop_waiting`](super::Store::stop_waiting) is called.
+    pub wait: Option<Duration>,
+    /// `enabled = false`: kept, its lane is not scheduled.
+    pub dormant: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct NewUnusable {
+    pub id: MessageId,
+    pub channel: ChannelName,
+    pub delivery_key: DeliveryKey,
+    /// A code: `malformed`, `too_old`.
+    pub reason: String,
+    /// For the person who looks at it: names a field, never a value.
+    pub detail: String,
+    /// What came, cut to 64 KiB.
+    pub raw: String,
+}
+
+/// In the order of the items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    New(MessageId),
+    /// Was here before, under this id. Nothing was changed.
+    Duplicate(MessageId),
+    /// `only_if_known`, and the chat isn't. Nothing was kept, the delivery key is still free.
+    UnknownChat,
+}
+
+// ---------------------------------------------------------------------------------------------- leases
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Work {
+    Turns,
+    Deliveries,
+}
+
+/// Some channels that share a limit, and how many more of their lanes may be worked on now.
+#[derive(Clone, Debug)]
+pub struct Want {
+    pub channels: Vec<ChannelName>,
+    pub limit: usize,
+}
+
+/// The right to work in a lane. `fence` rises with every lease of this lane and kind of work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub lane: LaneId,
+    pub work: Work,
+    pub fence: i64,
+    pub channel: ChannelName,
+    pub chat_ref: ChatRef,
+}
+
+/// What came of prolonging a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewed {
+    Yes,
+    /// Still ours and not prolonged: somebody writes in the lane at this moment. To be tried again soon.
+    NotNow,
+    /// Somebody else's by now.
+    Lost,
+}
+
+/// When the lane is looked at next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// When there is something to do: at once if there is by now (turns: when the merge window of the
+    /// first waiting message has passed), else when something comes.
+    WhenNeeded { merge_window: Duration },
+    /// Not before this has passed, whatever comes.
+    After(Duration),
+}
+
+// ---------------------------------------------------------------------------------------------- turns
+
+/// What a holder sees of its lane: the head and what waits.
+#[derive(Clone, Debug)]
+pub struct LaneView {
+    /// The store's clock.
+    pub now: Timestamp,
+    /// Which conversation of this chat is current; 0: none yet.
+    pub generation: u32,
+    /// Of the current generation.
+    pub bot_id: Option<BotId>,
+    /// When the chat last had a turn (asked or answered); for `idle_timeout`.
+    pub last_turn_at: Option<Timestamp>,
+    /// The turn that was begun and has not ended.
+    pub turn: Option<Turn>,
+    /// In the order of acknowledgement; at most 200.
+    pub waiting: Vec<Waiting>,
+    /// Turns of role `user` begun within the window that was asked for.
+    pub recent_turns: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub id: MessageId,
+    pub delivery_key: DeliveryKey,
+    pub received_at: Timestamp,
+    pub sort_at: Option<Timestamp>,
+    pub sender: Option<String>,
+    pub role: Role,
+    pub text: String,
+    pub user_attributes: Map<String, Value>,
+    pub bot_id: BotId,
+    pub address: Value,
+}
+
+/// One question to Fini. Who belongs to it is fixed from the moment that its call may have left.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    pub id: TurnId,
+    pub generation: u32,
+    pub bot_id: BotId,
+    pub role: Role,
+    pub content: String,
+    pub user_attributes: Map<String, Value>,
+    pub address: Value,
+    /// The delivery keys of its messages, in order.
+    pub in_reply_to: Vec<DeliveryKey>,
+    /// When its oldest message was acknowledged.
+    pub received_at: Timestamp,
+    pub state: TurnState,
+    /// Calls that were begun.
+    pub asked: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnState {
+    /// Not asked, or asked with the certainty that nothing came of it.
+    Open,
+    /// The call may have left and its outcome was never written down: the process died.
+    Asking { since: Timestamp },
+    /// The call ended without telling what became of it.
+    Unknown {
+        asked_at: Timestamp,
+        since: Timestamp,
+        /// Fini answered (a 500): it is done with the call. Otherwise the call may still be running.
+        answered: bool,
+        /// Looks so far that found nothing.
+        looks: u32,
+    },
+}
+
+/// What is written down of a turn whose call ended without telling what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// From now on: [`TurnState::Unknown`], with no look yet.
+    Begins { answered: bool },
+    /// One more look that found nothing.
+    Looked,
+    /// Nothing changes but when it is looked at next.
+    NotLooked,
+}
+
+/// Written before the call, so that a restart knows that it may have left.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    pub turn: TurnId,
+    /// Empty if the turn was begun before; its members don't change.
+    pub members: Vec<MessageId>,
+    pub role: Role,
+    pub content: String,
+    pub user_attributes: Map<String, Value>,
+    pub address: Value,
+    pub bot_id: BotId,
+    /// The lane's current generation from now on. A higher one than before begins a new conversation.
+    pub generation: u32,
+    /// Of this chat and generation; goes to Fini.
+    pub reference: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct NewPart {
+    pub id: PartId,
+    /// Parts of one reply share it: later ones are not sent after one has failed for good.
+    pub reply: u32,
+    pub kind: ReplyKind,
+    pub part: Value,
+}
+
+/// Ends a turn; its parts are in the outbox in the same commit.
+#[derive(Clone, Debug)]
+pub struct TurnEnd {
+    pub turn: TurnId,
+    /// Of a turn that ends before it was ever begun (blank, too many, too old); else empty.
+    pub members: Vec<MessageId>,
+    pub outcome: TurnOutcome,
+    pub address: Value,
+    pub parts: Vec<NewPart>,
+    /// All events that came back, in order; also what makes the conversation discoverable.
+    pub events: Vec<EventId>,
+    /// The earliest `createdAt` among them, by Fini's clock.
+    pub first_event_at: Option<Timestamp>,
+    /// For the page and `messages show`: a code for each event in order, such as `finibot/message`.
+    pub event_kinds: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TurnOutcome {
+    Answered,
+    /// Not for Fini: blank, or beyond `max_turns`.
+    Dropped {
+        reason: String,
+    },
+    /// For good. A code such as `fini_400`, and a sentence for a person.
+    Failed {
+        reason: String,
+        detail: String,
+    },
+    /// A person decides.
+    Held {
+        reason: String,
+        detail: String,
+    },
+}
+
+// ---------------------------------------------------------------------------------------------- conversations
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conversation {
+    pub lane: LaneId,
+    pub generation: u32,
+    pub channel: ChannelName,
+    pub bot_id: BotId,
+    pub reference: String,
+    pub interaction_id: Option<InteractionId>,
+    /// When its first call was begun, by the store's clock; `None`: never asked.
+    pub asked_at: Option<Timestamp>,
+    /// What the first answers brought, until the id is known.
+    pub first_events: Vec<EventId>,
+    pub first_event_at: Option<Timestamp>,
+    /// The last event known of it.
+    pub watermark: Option<EventId>,
+    /// The first answer came so long ago that looking for the id begins to be pointless after this.
+    pub answered_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adopted {
+    /// It is ours now, or was before.
+    Yes,
+    /// Another chat (or another generation of this one) holds this id. Nothing was changed.
+    HeldByAnother,
+    /// This conversation has another id already. Nothing was changed.
+    Known,
+}
+
+// ---------------------------------------------------------------------------------------------- deliveries
+
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub id: PartId,
+    pub turn: TurnId,
+    pub address: Value,
+    pub part: Value,
+    /// When its turn ended.
+    pub answered_at: Timestamp,
+    pub state: OutgoingState,
+    /// Sends that were begun.
+    pub attempts: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutgoingState {
+    Pending,
+    /// A send was begun and its outcome never written down.
+    Sending {
+        since: Timestamp,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendEnd {
+    Sent(Receipt),
+    /// For good; later parts of the same reply are not sent.
+    Failed {
+        reason: String,
+        detail: String,
+    },
+    /// A person decides; later parts of the same reply wait with it.
+    Held {
+        reason: String,
+        detail: String,
+    },
+    /// Was not taken: pending again, released until then.
+    Deferred {
+        after: Duration,
+        reason: String,
+    },
+}
+
+// ---------------------------------------------------------------------------------------------- looking
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageState {
+    /// Waits for its turn.
+    Received,
+    /// Its turn has begun.
+    Asking,
+    /// Answered; replies on their way.
+    Answered,
+    Done,
+    /// Of a kind that is not answered, or beyond `max_turns`. `reason` says which.
+    Dropped,
+    Failed,
+    Held,
+}
+
+impl MessageState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Asking => "asking",
+            Self::Answered => "answered",
+            Self::Done => "done",
+            Self::Dropped => "dropped",
+            Self::Failed => "failed",
+            Self::Held => "held",
+        }
+    }
+}
+
+/// A message and everything that is known of its way.
+#[derive(Clone, Debug, Serialize)]
+pub struct Story {
+    pub id: MessageId,
+    pub channel: ChannelName,
+    pub chat_ref: Option<ChatRef>,
+    pub role: Role,
+    /// `None`: pruned.
+    pub text: Option<String>,
+    pub state: MessageState,
+    pub reason: Option<String>,
+    pub detail: Option<String>,
+    pub received_at: Timestamp,
+    pub turn: Option<TurnStory>,
+    pub parts: Vec<PartStory>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct TurnStory {
+    pub id: TurnId,
+    pub generation: u32,
+    pub bot_id: BotId,
+    pub interaction_id: Option<InteractionId>,
+    pub asked: u32,
+    pub asked_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub event_kinds: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct PartStory {
+    pub id: PartId,
+    pub kind: ReplyKind,
+    /// `pending`, `sending`, `sent`, `failed`, `held`.
+    pub state: String,
+    pub reason: Option<String>,
+    pub attempts: u32,
+    pub sent_at: Option<Timestamp>,
+    /// `None`: pruned.
+    pub part: Option<Value>,
+}
+
+/// Which messages to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub channel: Option<ChannelName>,
+    /// Empty: all.
+    pub states: Vec<MessageState>,
+    /// Only those received at least this long ago (`stuck`: received or asking for long).
+    pub older_than: Option<Duration>,
+    pub limit: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// It waits for its turn again.
+    Turn,
+    /// Its parts that were not delivered wait again.
+    Delivery,
+    /// There is nothing to do again: it says why.
+    Not(String),
+    NoSuchMessage,
+}
+
+/// How the answer to a message stands, for somebody who waits for it.
+#[derive(Clone, Debug)]
+pub enum AnswerState {
+    /// Its turn has not ended.
+    Waiting,
+    /// In order. Empty: nothing to say (or pruned by now).
+    Ended(Vec<AnswerPart>),
+    NoSuchMessage,
+}
+
+/// So long a response may take to leave. When it neither left nor was given up by then, its process died, and
+/// what became of its parts is as unknown as of any send.
+pub const RESPONSE_WITHIN: Duration = Duration::from_secs(30);
+
+/// A part of an answer, for a response instead of a delivery.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnswerPart {
+    pub id: PartId,
+    pub address: Value,
+    pub part: Value,
+}
+
+/// Figures for `/metrics`.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    pub by_state: Vec<(ChannelName, MessageState, u64)>,
+    pub pending_parts: Vec<(ChannelName, u64)>,
+    /// How long the oldest message that waits for its turn has waited.
+    pub oldest_waiting: Option<Duration>,
+}
+
+/// Counts up whenever there may be something new; the number itself means nothing.
+#[derive(Clone)]
+pub struct Bells {
+    pub turns: watch::Receiver<u64>,
+    pub deliveries: watch::Receiver<u64>,
+    /// A turn ended.
+    pub ended: watch::Receiver<u64>,
+}
