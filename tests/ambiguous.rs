@@ -187,6 +187,34 @@ on_both_stores! {
         end_well(&world, &chats).await;
     }
 
+    // However long that takes: what couldn't be looked for is not known to be missing.
+    async fn a_question_is_not_asked_again_before_it_could_be_looked_for(world: World) {
+        let chats = Chat::pairs(&world, vec![lost(Effect::Answered, ERROR)]);
+        begin(&world, &chats).await;
+        for endpoint in [Endpoint::List, Endpoint::Get] {
+            let throttled = Then::Status { status: 429, retry_after: Some(5) };
+            world.fini.faults().add(FaultRule::at(endpoint, Effect::Nothing, throttled).times(2));
+        }
+        ask(&world, &chats).await;
+        end_well(&world, &chats).await;
+    }
+
+    async fn the_same_words_again_are_a_question_of_their_own(world: World) {
+        let chats = [false, true].map(|later| Chat { id: i64::from(later) + 1, later, what: format!("later: {later}") });
+        begin(&world, &chats).await;
+        world.fini.faults().add(lost(Effect::Stored, ERROR).containing("The question").times(2));
+        ask(&world, &chats).await;
+        world.until(2, MessageState::Held).await;
+        world.fini.faults().add(lost(Effect::Nothing, ERROR).containing("The question").times(2));
+        join_all(chats.iter().map(async |chat| chat.say(&world, 3, &chat.question()).await)).await;
+        world.until(3, MessageState::Done).await;
+        for chat in &chats {
+            assert_eq!(world.fini.ledger().stored(&chat.question()), 2, "{}: that which is held, and this one", chat.what);
+            assert_eq!(chat.answers(&world, &chat.question()), 1, "{}", chat.what);
+            chat.assert_one_conversation(&world);
+        }
+    }
+
     async fn what_was_stored_and_never_answered_is_held_for_a_person_and_the_chat_goes_on(world: World) {
         let faults = [ERROR, Then::Cut, Then::Hang].map(|then| lost(Effect::Stored, then));
         let chats = Chat::pairs(&world, faults.into());
@@ -262,4 +290,27 @@ on_both_stores! {
         world.serve().await;
         end_well(&world, &chats).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_comes_while_the_database_is_away_is_kept_until_it_is_back() {
+    let server = database::Server::start();
+    let url = server.url(&server.database().await);
+    let world = World::start_on(Some(url), &settings()).await;
+    // So that an answer that is not kept is lost for good.
+    world.fini.change(Change { echo_user_attributes: Some(false), ..Change::default() });
+    world.fini.faults().add(lost(Effect::Answered, Then::Hold));
+    world.deliver("telegram", senders::telegram_message(1, 1, "Is it there?")).await;
+    eventually("it is asked", WHILE, async || world.fini.ledger().asks().next().map(|_| ())).await;
+    tokio::task::block_in_place(|| server.crash());
+    world.fini.faults().clear();
+    eventually("it is answered", WHILE, async || {
+        let answered = "call=\"generate_answer\",outcome=\"ok\"";
+        world.admin("/metrics").await.contains(answered).then_some(())
+    })
+    .await;
+    tokio::task::block_in_place(|| server.start_again());
+    let done = world.until(1, MessageState::Done).await;
+    assert_eq!(done[0].turn.as_ref().unwrap().asked, 1);
+    assert_eq!(world.outside.sent().len(), 1);
 }

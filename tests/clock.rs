@@ -4,11 +4,12 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fini_bridge::app::gateway::{Ending, Gateway};
+use fini_bridge::app::sandbox::fini::{Endpoint, FaultRule};
 use fini_bridge::app::settings;
 use fini_bridge::domain::clock::{Clock, ManualClock, SystemClock};
 use fini_bridge::store::{Filter, MessageState};
@@ -59,4 +60,29 @@ async fn a_webhook_that_comes_again_seven_days_later_is_answered_once_and_one_to
     let ledger = world.fini.ledger();
     assert_eq!((ledger.stored("first"), ledger.stored("late"), ledger.stored("older")), (1, 1, 0));
     assert_eq!(world.outside.sent().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_was_away_looks_for_a_conversation_before_it_begins_another() {
+    let world = World::prepare(CHANNELS).await;
+    let clock = Arc::new(ManualClock::at(SystemClock.now()));
+    let loaded =
+        settings::load(&world.config_path(), &BTreeMap::new(), clock.clone()).map_err(|e| e.to_string()).unwrap();
+    let start = || {
+        let (settings, http) = (&loaded.settings, loaded.surroundings.http.clone());
+        Gateway::start(settings, loaded.connectors.clone(), http, clock.clone())
+    };
+    world.fini.faults().add(FaultRule::status(Endpoint::List, 500));
+    let gateway = start().await.unwrap();
+    assert_eq!(post(&world, &gateway, &senders::whatsapp_message("16505551234", 1, "first")).await, 200);
+    answered(&world, 1).await;
+    gateway.stop(Ending::Drain).await;
+    world.fini.faults().clear();
+    clock.advance(HOUR);
+    let gateway = start().await.unwrap();
+    assert_eq!(post(&world, &gateway, &senders::whatsapp_message("16505551234", 2, "second")).await, 200);
+    answered(&world, 2).await;
+    gateway.stop(Ending::Drain).await;
+    let conversations: HashSet<_> = world.fini.ledger().asks().map(|ask| ask.conversation.clone()).collect();
+    assert_eq!(conversations.len(), 1);
 }

@@ -174,7 +174,10 @@ fn judge_read(response: &Response, now: Timestamp) -> Result<(), ReadError> {
     let envelope = Envelope::read(response);
     Err(match status.as_u16() {
         429 => ReadError::Throttled { retry_after: response.retry_after(now) },
-        401 | 403 => ReadError::Key { status: status.as_u16(), detail: envelope.detail(status) },
+        401 => ReadError::Key { status: 401, detail: envelope.detail(status) },
+        403 if envelope.is_finis() => ReadError::Key { status: 403, detail: envelope.detail(status) },
+        // Somebody in between: it says nothing of the key.
+        403 => ReadError::NoAnswer(code(status)),
         408 => ReadError::NoAnswer(code(status)),
         300..=499 => ReadError::Rejected { status: status.as_u16(), detail: envelope.detail(status) },
         _ if envelope.is_finis() => ReadError::Failed { status: status.as_u16() },
@@ -324,6 +327,7 @@ mod tests {
         assert_eq!(read(408, ""), ReadError::NoAnswer("fini_408".to_owned()));
         assert_eq!(read(400, &envelope(400)), ReadError::Rejected { status: 400, detail: "quoted".to_owned() });
         assert_eq!(read(403, &envelope(403)), ReadError::Key { status: 403, detail: "quoted".to_owned() });
+        assert_eq!(read(403, "<html>"), ReadError::NoAnswer("fini_403".to_owned()), "not Fini's word on the key");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::Foundation;
 use super::channel::{Channel, OnUnknown};
 use super::dispatch::{Held, Worker};
 use super::gate::{Gate, Room};
-use super::retry::backoff;
+use super::retry::{backoff, insist, told_or};
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
 use crate::domain::id::{ChannelName, LaneId};
@@ -175,8 +175,7 @@ impl Deliveries {
         let attempt = part.attempts.saturating_add(1);
         let end = match error {
             SendError::Retry { reason, after } => {
-                let wait = backoff(RETRY_FIRST, RETRY_LONGEST, attempt);
-                SendEnd::Deferred { after: after.unwrap_or(wait), reason }
+                SendEnd::Deferred { after: told_or(after, RETRY_FIRST, RETRY_LONGEST, attempt), reason }
             }
             SendError::Credential { reason } => {
                 room.gate.refused();
@@ -232,7 +231,7 @@ impl Deliveries {
             SendEnd::Held { .. } => ("held", Lane::Changed),
             SendEnd::Deferred { .. } => ("deferred", Lane::Released),
         };
-        self.foundation.store.sent(&held.lease, part.id, &end).await?;
+        insist(|| self.foundation.store.sent(&held.lease, part.id, &end)).await?;
         failpoint::reach("delivery.sent");
         self.foundation.metrics.delivery(channel.name.as_str(), label);
         if let SendEnd::Failed { reason, .. } | SendEnd::Held { reason, .. } = &end {

@@ -33,12 +33,19 @@ const SKEW: Duration = Duration::from_secs(300);
 const MARGIN: Duration = Duration::from_secs(5);
 /// A sweep ends after so many pages of 100.
 const MOST_PAGES: usize = 50;
+/// Conversations that began longer ago than this are looked for by themselves: the many pages back to them are not
+/// walked for the new ones.
+const NEW: Duration = Duration::from_secs(3600);
+/// List reaches back 90 days at most in one query.
+pub const LIST_REACH: Duration = Duration::from_secs(89 * 24 * 3600);
 
 type Place = (LaneId, u32);
 
 struct Wanted {
     conversation: Conversation,
     asked_for: Instant,
+    /// Since when this process looks for it, as far as it is let.
+    begun: Instant,
     next_look: Instant,
     pause: Duration,
     /// Whole sweeps, begun after this was wanted, that didn't show it.
@@ -48,8 +55,8 @@ struct Wanted {
 /// How far the search for one conversation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Search {
-    /// Whole sweeps so far that didn't show it.
-    Looking { looks: u32 },
+    /// Whole sweeps so far that didn't show it, and how long this process has looked.
+    Looking { looks: u32, looked: Duration },
     /// It can't be found: the list is refused, or the id belongs to another chat.
     Hopeless,
 }
@@ -90,7 +97,9 @@ impl Discovery {
     /// Looks for the conversation from now on, if it doesn't already.
     pub fn want(&self, conversation: Conversation) -> Search {
         let place = (conversation.lane, conversation.generation);
-        let Ok(mut state) = self.state.lock() else { return Search::Looking { looks: 0 } };
+        let Ok(mut state) = self.state.lock() else {
+            return Search::Looking { looks: 0, looked: Duration::ZERO };
+        };
         let now = Instant::now();
         if state.list_refused.is_some_and(|until| now < until) || state.refused.contains(&place) {
             return Search::Hopeless;
@@ -101,6 +110,7 @@ impl Discovery {
             Wanted {
                 conversation: conversation.clone(),
                 asked_for: now,
+                begun: now,
                 next_look: now + FIRST_LOOK,
                 pause: FIRST_LOOK,
                 looks: 0,
@@ -108,12 +118,12 @@ impl Discovery {
         });
         wanted.asked_for = now;
         wanted.conversation = conversation;
-        let looks = wanted.looks;
+        let search = Search::Looking { looks: wanted.looks, looked: now.saturating_duration_since(wanted.begun) };
         drop(state);
         if new {
             self.wake.notify_one();
         }
-        Search::Looking { looks }
+        search
     }
 
     async fn run(&self) {
@@ -146,7 +156,7 @@ impl Discovery {
         // By its code: Fini's own words may quote what they like.
         tracing::warn!(outcome = super::lookup::read_outcome(error), "conversations can't be listed");
         let Ok(mut state) = self.state.lock() else { return };
-        if let ReadError::Key { .. } = error {
+        if let ReadError::Key { status: 403, .. } = error {
             // Nobody waits for what can't come; after a while the next chat that wants its id tries again.
             state.list_refused = Some(Instant::now() + Duration::from_secs(60));
             state.wanted.clear();
@@ -156,25 +166,41 @@ impl Discovery {
         state.wanted.retain(|_, wanted| now.duration_since(wanted.asked_for) < FORGET_AFTER);
         for wanted in state.wanted.values_mut() {
             wanted.next_look = wanted.next_look.max(now + wait);
+            // To be told to wait is no look.
+            if let ReadError::Throttled { .. } | ReadError::Key { .. } = error {
+                wanted.begun = wanted.next_look;
+            }
         }
     }
 
-    /// One walk through the list, as far back as the oldest that is looked for, for all that are.
     async fn sweep(&self) -> Result<(), ReadError> {
-        let begun = Instant::now();
-        let searched: Vec<Conversation> = match self.state.lock() {
+        let wanted: Vec<Conversation> = match self.state.lock() {
             Ok(state) => state.wanted.values().map(|wanted| wanted.conversation.clone()).collect(),
             Err(_) => return Ok(()),
         };
+        let now = self.foundation.clock.now();
+        let is_new = |conversation: &Conversation| began(conversation, now) >= now.minus(NEW);
+        let (new, old): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_new);
+        for searched in [new, old] {
+            if !searched.is_empty() {
+                self.walk(&searched, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One walk through the list, as far back as the oldest that is looked for, for all that are.
+    async fn walk(&self, searched: &[Conversation], now: Timestamp) -> Result<(), ReadError> {
+        let begun = Instant::now();
         let mut by_event: HashMap<&EventId, &Conversation> = HashMap::new();
         let mut by_reference: HashMap<&str, &Conversation> = HashMap::new();
-        for conversation in &searched {
+        for conversation in searched {
             by_event.extend(conversation.first_events.iter().map(|event| (event, conversation)));
             by_reference.insert(&conversation.reference, conversation);
         }
         let agents: HashSet<&BotId> = searched.iter().map(|conversation| &conversation.bot_id).collect();
         let mut query = Query {
-            since: searched.iter().filter_map(began).min(),
+            since: searched.iter().map(|conversation| began(conversation, now)).min(),
             limit: Some(100),
             agent: agents.iter().next().filter(|_| agents.len() == 1).map(|agent| (*agent).clone()),
             ..Query::default()
@@ -207,7 +233,7 @@ impl Discovery {
         state
             .wanted
             .retain(|place, wanted| !found.contains(place) && now.duration_since(wanted.asked_for) < FORGET_AFTER);
-        for conversation in &searched {
+        for conversation in searched {
             if let Some(wanted) = state.wanted.get_mut(&(conversation.lane, conversation.generation))
                 && wanted.next_look <= begun
             {
@@ -251,7 +277,37 @@ impl Discovery {
     }
 }
 
-/// When the conversation began, so that nothing older has to be listed. By Fini's own clock where it told it.
-fn began(conversation: &Conversation) -> Option<Timestamp> {
-    conversation.first_event_at.map(|at| at.minus(MARGIN)).or_else(|| conversation.asked_at.map(|at| at.minus(SKEW)))
+/// When the conversation began, so that nothing older has to be listed; as far as List reaches. By Fini's own clock
+/// where it told it.
+fn began(conversation: &Conversation, now: Timestamp) -> Timestamp {
+    let told = conversation.first_event_at.map(|at| at.minus(MARGIN));
+    let began = told.or_else(|| conversation.asked_at.map(|at| at.minus(SKEW)));
+    began.unwrap_or(now).max(now.minus(LIST_REACH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::ChannelName;
+
+    #[test]
+    fn no_sweep_asks_for_more_than_the_list_allows_however_old_a_conversation_is() {
+        let day = Duration::from_secs(24 * 3600);
+        let now = Timestamp::default().plus(day * 20_000);
+        let asked = |days: u32| Conversation {
+            lane: LaneId(1),
+            generation: 1,
+            channel: ChannelName::new("support"),
+            bot_id: BotId::new("bot"),
+            reference: String::new(),
+            interaction_id: None,
+            asked_at: Some(now.minus(day * days)),
+            first_events: Vec::new(),
+            first_event_at: None,
+            watermark: None,
+            answered_at: None,
+        };
+        assert_eq!(began(&asked(10), now), now.minus(day * 10 + SKEW));
+        assert!(now.since(began(&asked(400), now)) < day * 90);
+    }
 }

@@ -74,6 +74,7 @@ type Hand = Arc<Mutex<HashMap<LaneId, InHand>>>;
 
 /// Nothing rings for what another process put into the store: look at least this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const BUSY: Duration = Duration::from_millis(20);
 
 pub async fn run<W: Worker>(worker: Arc<W>, leasing: Leasing) {
     let work = worker.work();
@@ -97,8 +98,10 @@ pub async fn run<W: Worker>(worker: Arc<W>, leasing: Leasing) {
                 Ok(leases) if leases.is_empty() => {
                     let channels: Vec<_> = wants.into_iter().flat_map(|want| want.channels).collect();
                     if let Ok(Some(due)) = leasing.store.next_due(work, &channels).await {
-                        // Rounded up: a look a moment too early would find nothing and look again at once.
-                        pause = pause.min(due + Duration::from_millis(1));
+                        // Rounded up: a look a moment too early would find nothing and look again at once. What
+                        // is due and can't be had is being written in by somebody.
+                        let due = if due.is_zero() { BUSY } else { due + Duration::from_millis(1) };
+                        pause = pause.min(due);
                     }
                 }
                 Ok(leases) => {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::retry::backoff;
+use super::retry::{backoff, told_or};
 use crate::domain::id::ChannelName;
 use crate::store::{Lease, Want};
 use crate::telemetry::{Credential, Metrics};
@@ -105,7 +105,7 @@ impl Gate {
         } else if retry_after.is_none() {
             return;
         }
-        let wait = retry_after.unwrap_or_else(|| backoff(THROTTLE_FIRST, THROTTLE_LONGEST, state.throttled));
+        let wait = told_or(retry_after, THROTTLE_FIRST, THROTTLE_LONGEST, state.throttled);
         state.throttled_until = state.throttled_until.max(Some(Instant::now() + wait));
     }
 

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::channel::Channel;
-use super::discovery::Search;
+use super::discovery::{LIST_REACH, Search};
 use super::dispatch::Held;
 use super::turn::Turns;
 use crate::domain::clock::Timestamp;
@@ -18,9 +18,6 @@ const SKEW: Duration = Duration::from_secs(60);
 /// To tell that a conversation is not listed, at most so many pages of 100 are read.
 const MOST_PAGES: usize = 50;
 
-/// List reaches back 90 days at most in one query.
-const LIST_REACH: Duration = Duration::from_secs(89 * 24 * 3600);
-
 /// What a look found.
 pub enum Found {
     /// Our question, and what came behind it.
@@ -29,8 +26,8 @@ pub enum Found {
     NothingYet(Doubt),
     /// Nothing came of the call: it may be made again.
     Nothing { new_conversation: bool },
-    /// A person decides.
-    Undecidable { reason: &'static str, detail: &'static str },
+    /// A person decides. With what is known to stand in the conversation by now.
+    Undecidable { reason: &'static str, detail: &'static str, events: Vec<Event> },
 }
 
 impl Turns {
@@ -56,20 +53,31 @@ impl Turns {
         let settled = elapsed >= key.settle;
 
         let Some(id) = conversation.interaction_id.clone() else {
-            // A conversation that nobody can find is not guessed at: another one begins.
-            return Ok(match discovery.want(conversation) {
-                Search::Looking { looks } if !patience.is_over(answered, looks, elapsed) && !settled => {
-                    Found::NothingYet(Doubt::NotLooked)
-                }
-                Search::Hopeless if !answered && !settled => Found::NothingYet(Doubt::NotLooked),
-                Search::Looking { .. } | Search::Hopeless => Found::Nothing { new_conversation: true },
+            // A conversation that nobody can find is not guessed at: another one begins. One that couldn't be
+            // looked for may still be found.
+            let is_over = match discovery.want(conversation) {
+                Search::Looking { looks, .. } => patience.is_over(answered, looks, elapsed),
+                Search::Hopeless => answered || settled,
+            };
+            return Ok(if is_over {
+                Found::Nothing { new_conversation: true }
+            } else {
+                Found::NothingYet(Doubt::NotLooked)
             });
         };
 
         let begun = Instant::now();
-        let read = key.client.get_conversation(&id).await;
+        let mut read = key.client.get_conversation(&id).await;
         let outcome = read.as_ref().map_or_else(read_outcome, |_| "ok");
         self.foundation.metrics.fini_call("get_conversation", outcome, begun.elapsed());
+        if matches!(read, Err(ReadError::Failed { .. })) && looks >= 1 {
+            // Twice in a row: it may have vanished. What the list still shows has not, and stands there whole.
+            read = match listed(&key.client, &id, &conversation, now).await {
+                Ok(Listed::Not) => return Ok(Found::Nothing { new_conversation: true }),
+                Ok(Listed::Shown(shown)) => Ok(shown),
+                Ok(Listed::CannotTell) | Err(_) => return Ok(Found::NothingYet(Doubt::Looked)),
+            };
+        }
         match read {
             Ok(shown) => Ok(match ours(&shown, &conversation, turn, asked_at) {
                 Some((_, answer)) if is_answer(turn.role, answer) => {
@@ -78,26 +86,23 @@ impl Turns {
                 Some(_) if settled => Found::Undecidable {
                     reason: "stored_not_answered",
                     detail: "Fini has the message but gave no answer within fini.settle.",
+                    // The same words may be written again: these are not theirs.
+                    events: shown_from_question(&shown, &conversation, turn, asked_at),
                 },
                 Some(_) => Found::NothingYet(Doubt::NotLooked),
                 None if patience.is_over(answered, looks + 1, elapsed) => Found::Nothing { new_conversation: false },
                 None => Found::NothingYet(Doubt::Looked),
             }),
-            Err(ReadError::Failed { .. }) if looks >= 1 => {
-                // Twice in a row: it may have vanished. What the list still shows has not.
-                match is_listed(&key.client, &id, &conversation, now).await {
-                    Ok(false) => Ok(Found::Nothing { new_conversation: true }),
-                    Ok(true) | Err(_) => Ok(Found::NothingYet(Doubt::Looked)),
-                }
-            }
             Err(ReadError::Failed { .. }) => Ok(Found::NothingYet(Doubt::Looked)),
             Err(ReadError::Throttled { retry_after }) => {
                 room.gate.throttled(retry_after);
                 Ok(Found::NothingYet(Doubt::NotLooked))
             }
-            Err(ReadError::Key { .. }) if settled => Ok(Found::Undecidable {
+            // No scope to read. A key that isn't known at all (401) waits for a person, and so does the question.
+            Err(ReadError::Key { status: 403, .. }) if settled => Ok(Found::Undecidable {
                 reason: "can_not_look",
                 detail: "What became of the call is not known, and the key may not read the conversation.",
+                events: Vec::new(),
             }),
             Err(_) => Ok(Found::NothingYet(Doubt::NotLooked)),
         }
@@ -144,28 +149,34 @@ fn is_answer(role: Role, behind: &[Event]) -> bool {
     role != Role::User || behind.iter().any(Event::ends_turn)
 }
 
+enum Listed {
+    Shown(Conversation),
+    Not,
+    /// Too many to tell.
+    CannotTell,
+}
+
 /// Whether List still shows a conversation. It is sorted by its latest message, so nothing older than the
 /// conversation's beginning has to be read.
-async fn is_listed(
+async fn listed(
     client: &Client,
     id: &InteractionId,
     known: &store::Conversation,
     now: Timestamp,
-) -> Result<bool, ReadError> {
+) -> Result<Listed, ReadError> {
     let began = known.first_event_at.or(known.asked_at).unwrap_or(now).minus(SKEW);
     let mut query = Query { since: Some(began.max(now.minus(LIST_REACH))), limit: Some(100), ..Query::default() };
     for _ in 0..MOST_PAGES {
         let page = client.list_conversations(&query).await?;
-        if page.conversations.iter().any(|listed| listed.id == *id) {
-            return Ok(true);
+        if let Some(shown) = page.conversations.into_iter().find(|shown| shown.id == *id) {
+            return Ok(Listed::Shown(shown));
         }
         match page.next_cursor {
             Some(cursor) if page.has_more => query.cursor = Some(cursor),
-            _ => return Ok(false),
+            _ => return Ok(Listed::Not),
         }
     }
-    // Too many to tell.
-    Ok(true)
+    Ok(Listed::CannotTell)
 }
 
 pub fn read_outcome(error: &ReadError) -> &'static str {

@@ -10,7 +10,7 @@ mod gate;
 mod lookup;
 mod mapping;
 mod plan;
-mod retry;
+pub mod retry;
 mod turn;
 
 use std::collections::BTreeMap;

@@ -70,7 +70,8 @@ pub fn plan(view: LaneView, channel: &Channel) -> Plan {
         return Plan::Rest;
     }
     let idle = |last| conversations.idle_timeout.0.is_some_and(|limit| view.now.since(last) > limit);
-    let Some(batch) = head(waiting, conversations.burst) else { return Plan::Rest };
+    let is_old = |message: &Waiting| view.now.since(message.received_at) > give_up_after;
+    let Some(batch) = head(waiting, conversations.burst, is_old) else { return Plan::Rest };
     let goes_on =
         view.generation > 0 && view.bot_id.as_ref() == Some(&batch.bot_id) && !view.last_turn_at.is_some_and(idle);
     let batch = Batch { generation: if goes_on { view.generation } else { view.generation + 1 }, ..batch };
@@ -86,10 +87,12 @@ pub fn plan(view: LaneView, channel: &Channel) -> Plan {
 }
 
 /// The first message, and those right behind it that may join it: of the same sender, role and agent.
-/// What a human agent wrote stands alone, and so does a blank message (it is dropped).
-fn head(waiting: Vec<Waiting>, burst: Burst) -> Option<Batch> {
+/// What a human agent wrote stands alone, and so does a blank message (it is dropped). What is too old to be asked
+/// takes nothing with it that isn't.
+fn head(waiting: Vec<Waiting>, burst: Burst, is_old: impl Fn(&Waiting) -> bool) -> Option<Batch> {
     let mut waiting = waiting.into_iter();
     let first = waiting.next()?;
+    let first_is_old = is_old(&first);
     let alone = burst == Burst::Queue || first.role != Role::User || first.text.trim().is_empty();
     let mut batch = Batch {
         members: vec![first.id],
@@ -109,6 +112,7 @@ fn head(waiting: Vec<Waiting>, burst: Burst) -> Option<Batch> {
         let joins = next.role == batch.role
             && next.sender == first.sender
             && next.bot_id == batch.bot_id
+            && is_old(&next) == first_is_old
             && !next.text.trim().is_empty()
             && batch.members.len() < MOST_MERGED
             && batch.content.len() + next.text.len() < MOST_MERGED_BYTES;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::store::{Result, StoreError};
 use backon::{BackoffBuilder, ExponentialBuilder};
 
 /// Doubling from `first` to `longest`, with jitter of up to as much again, so that what failed together
@@ -19,6 +20,27 @@ pub fn backoff(first: Duration, longest: Duration, attempt: u32) -> Duration {
         .unwrap_or(longest)
 }
 
+/// What the other side said (`Retry-After`), or our own wait where it said nothing, or a time that has passed already.
+pub fn told_or(told: Option<Duration>, first: Duration, longest: Duration, attempt: u32) -> Duration {
+    told.filter(|told| *told >= first).unwrap_or_else(|| backoff(first, longest, attempt))
+}
+
+const STORE_FIRST: Duration = Duration::from_millis(100);
+const STORE_LONGEST: Duration = Duration::from_millis(500);
+
+/// What has happened outside is written down as soon as the store is there again: otherwise it is as unknown as after
+/// a crash. Whoever takes the lane meanwhile is told of by the store ([`StoreError::Fenced`]).
+pub async fn insist<T, F: Future<Output = Result<T>>>(write: impl Fn() -> F) -> Result<T> {
+    let mut attempt: u32 = 0;
+    loop {
+        match write().await {
+            Err(StoreError::Unavailable(_)) => attempt = attempt.saturating_add(1),
+            written => return written,
+        }
+        tokio::time::sleep(backoff(STORE_FIRST, STORE_LONGEST, attempt)).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +52,14 @@ mod tests {
             let wait = backoff(first, longest, attempt);
             assert!(wait >= Duration::from_secs(least) && wait <= Duration::from_secs(most), "{attempt}: {wait:?}");
         }
+    }
+
+    #[test]
+    fn a_retry_after_of_nothing_is_no_invitation_to_come_back_at_once() {
+        let [first, longest] = [1, 60].map(Duration::from_secs);
+        for told in [None, Some(Duration::ZERO)] {
+            assert!(told_or(told, first, longest, 4) >= Duration::from_secs(8));
+        }
+        assert_eq!(told_or(Some(Duration::from_secs(2)), first, longest, 4), Duration::from_secs(2));
     }
 }

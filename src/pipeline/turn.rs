@@ -3,10 +3,11 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use moka::future::Cache;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +17,7 @@ use super::dispatch::{Held, Worker};
 use super::gate::{Gate, Room};
 use super::mapping::Mapping;
 use super::plan::{self, Batch, Patience, Plan, REFERENCE_ATTRIBUTE};
-use super::retry::backoff;
+use super::retry::{backoff, insist};
 use super::{FiniKey, Foundation};
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
@@ -37,14 +38,16 @@ const DISCOVERY: Duration = Duration::from_secs(30);
 const DISCOVERY_LOOK: Duration = Duration::from_millis(500);
 /// What a 500 leaves open is settled after this: Fini is done with the call, a read may lag.
 const ANSWERED: Duration = Duration::from_secs(3);
+/// Turns at most that are watched for being the reason why Fini fails.
+const OUTLIVED: u64 = 10_000;
 
 pub struct Turns {
     pub(super) foundation: Arc<Foundation>,
     pub(super) mapping: Mapping,
     pub(super) discoveries: Vec<Arc<Discovery>>,
     rooms: Vec<Room>,
-    /// Turns whose next failure is their last, for as long as others are answered.
-    pub(super) last_calls: Mutex<HashSet<TurnId>>,
+    /// After how many calls of a turn that Fini fails on it answered others.
+    pub(super) outlived: Cache<TurnId, u32>,
     stop: CancellationToken,
 }
 
@@ -158,7 +161,9 @@ impl Turns {
         };
         let rooms = foundation.keys.iter().enumerate().map(room).collect();
         let mapping = Mapping::new(foundation.store.clone(), foundation.cache_capacity);
-        Self { foundation, mapping, discoveries, rooms, last_calls: Mutex::default(), stop }
+        // Longer than any pause between two calls; a lane that went to another replica is forgotten.
+        let outlived = Cache::builder().max_capacity(OUTLIVED).time_to_idle(Duration::from_secs(3600)).build();
+        Self { foundation, mapping, discoveries, rooms, outlived, stop }
     }
 
     async fn step(&self, held: &Held) -> Step {
@@ -181,10 +186,10 @@ impl Turns {
             }
             Plan::Drop(batch, reason) => {
                 let outcome = TurnOutcome::Dropped { reason: reason.to_owned() };
-                self.end(held, channel, batch.into(), outcome, now).await
+                self.end(held, channel, batch.into(), outcome, &[], now).await
             }
-            Plan::GiveUp(batch) => self.end(held, channel, batch.into(), gave_up(), now).await,
-            Plan::GiveUpTurn(turn) => self.end(held, channel, turn.into(), gave_up(), now).await,
+            Plan::GiveUp(batch) => self.end(held, channel, batch.into(), gave_up(), &[], now).await,
+            Plan::GiveUpTurn(turn) => self.end(held, channel, turn.into(), gave_up(), &[], now).await,
             Plan::Begin(batch) => self.ask(held, channel, batch.into(), now).await,
             Plan::Again(turn) => self.ask(held, channel, turn.into(), now).await,
             Plan::Look(turn) => self.look_up(held, channel, turn, now).await,
@@ -288,23 +293,25 @@ impl Turns {
         match error {
             AskError::NotSent(reason) => {
                 let after = backoff(RETRY_FIRST, RETRY_LONGEST, question.asked);
-                store.reopen(&held.lease, question.turn, after, reason).await?;
+                insist(|| store.reopen(&held.lease, question.turn, after, reason)).await?;
             }
             AskError::Throttled { retry_after } => {
                 room.gate.throttled(retry_after);
-                store.reopen(&held.lease, question.turn, Duration::ZERO, "fini_429").await?;
+                insist(|| store.reopen(&held.lease, question.turn, Duration::ZERO, "fini_429")).await?;
             }
             AskError::Key { status, .. } => {
                 room.gate.refused();
-                store.reopen(&held.lease, question.turn, Duration::ZERO, &format!("fini_{status}")).await?;
+                let reason = format!("fini_{status}");
+                insist(|| store.reopen(&held.lease, question.turn, Duration::ZERO, &reason)).await?;
             }
             AskError::Rejected { status, detail } => {
                 room.gate.worked();
                 let outcome = TurnOutcome::Failed { reason: format!("fini_{status}"), detail };
-                return self.end(held, channel, question, outcome, now).await;
+                return self.end(held, channel, question, outcome, &[], now).await;
             }
             AskError::Unknown { answered, reason } => {
-                store.unknown(&held.lease, question.turn, Doubt::Begins { answered }, LOOK_AGAIN, &reason).await?;
+                let doubt = Doubt::Begins { answered };
+                insist(|| store.unknown(&held.lease, question.turn, doubt, LOOK_AGAIN, &reason)).await?;
             }
         }
         Ok(Lane::Released)
@@ -325,12 +332,15 @@ impl Turns {
         let Some(conversation) = self.foundation.store.conversation(lane, generation).await? else {
             return Ok(Aim::New);
         };
+        if let Some(id) = conversation.interaction_id {
+            return Ok(Aim::Conversation(id));
+        }
         // Without an answer nothing came of the calls so far, or the turn would be looked up, not asked.
         let Some(answered_at) = conversation.answered_at else { return Ok(Aim::New) };
         let (_, _, discovery) = self.key(channel)?;
         let waited = now.since(answered_at.max(question.received_at));
         Ok(match discovery.want(conversation) {
-            Search::Looking { .. } if waited < DISCOVERY => Aim::Wait,
+            Search::Looking { looked, .. } if waited.min(looked) < DISCOVERY => Aim::Wait,
             Search::Looking { .. } | Search::Hopeless => Aim::Abandon,
         })
     }
@@ -356,13 +366,15 @@ impl Turns {
         Ok(Lane::Kept)
     }
 
-    /// Ends a turn without an answer: the user is told what the channel says, programs what it was.
+    /// Ends a turn without an answer: the user is told what the channel says, programs what it was. `events`: what
+    /// is known of it in Fini nevertheless.
     pub(super) async fn end(
         &self,
         held: &Held,
         channel: &Channel,
         question: Question,
         outcome: TurnOutcome,
+        events: &[Event],
         now: Timestamp,
     ) -> Step {
         let plain = |kind, text: &str| Reply { kind, text: text.to_owned(), event: Value::Null };
@@ -378,7 +390,7 @@ impl Turns {
                 replies.push(plain(ReplyKind::Failed, ""));
             }
         }
-        self.finish(held, channel, question, outcome, &replies, &[], now).await
+        self.finish(held, channel, question, outcome, &replies, events, now).await
     }
 
     #[allow(clippy::too_many_arguments)] // the one place where a turn ends
@@ -422,11 +434,9 @@ impl Turns {
             first_event_at: events.iter().filter_map(|event| event.created_at).min(),
             event_kinds: events.iter().map(Event::code).collect(),
         };
-        self.foundation.store.end(&held.lease, &end).await?;
+        insist(|| self.foundation.store.end(&held.lease, &end)).await?;
         failpoint::reach("turn.ended");
-        if let Ok(mut last_calls) = self.last_calls.lock() {
-            last_calls.remove(&end.turn);
-        }
+        self.outlived.invalidate(&end.turn).await;
         Ok(Lane::Kept)
     }
 }

@@ -12,15 +12,16 @@ use actix_web::http::header::ContentType;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::intake::Intake;
 use crate::domain::id::{DeliveryKey, MessageId};
 use crate::pipeline::channel::Channel;
+use crate::pipeline::retry::insist;
 use crate::platform::Part;
 use crate::signature::RawWebhook;
-use crate::store::{AnswerPart, Store};
+use crate::store::{AnswerPart, RESPONSE_WITHIN, Store};
 
 /// Longer than this no caller waits: proxies in between cut at 60 s.
 const LONGEST: Duration = Duration::from_secs(55);
@@ -157,7 +158,7 @@ impl Afterwards {
     /// When no further response is sent: until all is written down.
     pub async fn finish(&self, within: Duration) {
         self.tasks.close();
-        let _ = tokio::time::timeout(within, self.tasks.wait()).await;
+        let _ = timeout(within, self.tasks.wait()).await;
     }
 }
 
@@ -179,12 +180,14 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         let (store, message, end) = (self.store.clone(), self.message, self.end);
         self.afterwards.spawn(async move {
-            let written = match end {
-                End::Left => store.answer_left(message).await,
-                End::GaveUp => store.stop_waiting(message).await,
-            };
-            if let Err(error) = written {
-                tracing::warn!(%error, "what became of a response can't be written down: a callback is late, or comes beside it");
+            let written = insist(|| match end {
+                End::Left => store.answer_left(message),
+                End::GaveUp => store.stop_waiting(message),
+            });
+            if !matches!(timeout(RESPONSE_WITHIN, written).await, Ok(Ok(()))) {
+                tracing::warn!(
+                    "what became of a response can't be written down: a callback is late, or comes beside it"
+                );
             }
         });
     }
