@@ -161,15 +161,13 @@ impl Gateway {
         for task in &self.background {
             task.abort();
         }
+        // What still comes in is kept, for the others or for the next start: nobody finds the door shut before the end.
+        let ended = self.pipeline.drain(self.drain_timeout).await;
         let mut servers = self.servers.into_iter();
-        let public = servers.next();
-        let close = async {
-            if let Some(public) = public {
-                public.handle.stop(true).await;
-                let _ = public.task.await;
-            }
-        };
-        let (ended, ()) = tokio::join!(self.pipeline.drain(self.drain_timeout), close);
+        if let Some(public) = servers.next() {
+            public.handle.stop(true).await;
+            let _ = public.task.await;
+        }
         self.afterwards.finish(WRITTEN_DOWN).await;
         if !ended {
             tracing::warn!("some turns did not end within server.drain_timeout: they go on after the next start");

@@ -130,7 +130,8 @@ pub trait Store: Send + Sync + 'static {
     /// by it, for [`RESPONSE_WITHIN`]. `None`: its turn has not ended.
     async fn claim_answer(&self, message: MessageId) -> Result<Option<Vec<AnswerPart>>>;
 
-    /// The response with the claimed answer has left: its parts count as sent.
+    /// The response with the claimed answer has left: its parts count as sent, once the other messages of the turn
+    /// have it too. Otherwise those get it as they would without this one.
     async fn answer_left(&self, message: MessageId) -> Result<()>;
 
     /// Nobody waits any more: the replies are delivered like any other, those that were claimed too.

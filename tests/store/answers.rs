@@ -151,6 +151,49 @@ promises! {
         lease(store, Work::Deliveries).await;
     }
 
+    async fn who_did_not_wait_gets_the_answer_that_left_in_anothers_response(world: World) {
+        let store = world.store.as_ref();
+        let other = say(store, "alice", "one").await;
+        let id = say_and_wait(store, "two").await;
+        turn(store, vec![part(0, "a")]).await;
+        nothing_due(store, Work::Deliveries).await;
+        let claimed = store.claim_answer(id).await.unwrap().unwrap();
+        nothing_due(store, Work::Deliveries).await;
+        store.answer_left(id).await.unwrap();
+        let held = lease(store, Work::Deliveries).await;
+        assert_eq!(outgoing(store, &held).await[0].id, claimed[0].id);
+        assert_eq!(state(store, other).await.0, MessageState::Answered);
+    }
+
+    async fn each_who_waits_for_a_turn_gets_its_answer_and_nobody_twice(world: World) {
+        let store = world.store.as_ref();
+        let first = say_and_wait(store, "a").await;
+        let second = say_and_wait(store, "b").await;
+        turn(store, vec![part(0, "x")]).await;
+        for id in [first, second] {
+            nothing_due(store, Work::Deliveries).await;
+            assert_eq!(texts(&store.claim_answer(id).await.unwrap().unwrap()), ["x"]);
+            store.answer_left(id).await.unwrap();
+        }
+        assert_eq!(state(store, first).await.0, MessageState::Done);
+        world.pass(HOUR).await;
+        for held in lease_all(store, Work::Deliveries).await {
+            assert!(outgoing(store, &held).await.is_empty());
+        }
+    }
+
+    async fn who_gives_up_gets_the_answer_that_left_in_anothers_response(world: World) {
+        let store = world.store.as_ref();
+        let first = say_and_wait(store, "a").await;
+        let second = say_and_wait(store, "b").await;
+        turn(store, vec![part(0, "x")]).await;
+        store.claim_answer(first).await.unwrap();
+        store.answer_left(first).await.unwrap();
+        store.stop_waiting(second).await.unwrap();
+        deliver(store).await;
+        assert_eq!(state(store, second).await.0, MessageState::Done);
+    }
+
     async fn leaving_does_not_shorten_a_backoff(world: World) {
         let store = world.store.as_ref();
         say(store, "alice", "one").await;

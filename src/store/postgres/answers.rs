@@ -67,9 +67,15 @@ pub(super) async fn claim(tx: &Tx<'_>, message: MessageId) -> Result<Option<Vec<
     Ok(Some(parts(tx, &turn).await?))
 }
 
+/// `wait_until` 0: the message has its answer. The rest of its turn wants it too.
 pub(super) async fn left(tx: &Tx<'_>, message: MessageId) -> Result<()> {
     let found = asked_locked(tx, message).await?;
     let Some(Asked { ended: true, turn: Some(turn), lane: Some(lane) }) = found else { return Ok(()) };
+    tx.run("UPDATE fini_bridge.messages SET wait_until = 0 WHERE id = $1", params![message.to_string()]).await?;
+    let others = "SELECT 1 FROM fini_bridge.messages WHERE turn = $1 AND wait_until IS DISTINCT FROM 0 LIMIT 1";
+    if tx.one(others, params![&turn], |_| Ok(())).await?.is_some() {
+        return hand_over(tx, lane, &turn).await;
+    }
     let blocked = holds_up(tx, lane, &turn).await?;
     let sent = tx
         .run(
@@ -95,15 +101,19 @@ pub(super) async fn stop_waiting(tx: &Tx<'_>, message: MessageId) -> Result<()> 
     )
     .await?;
     let Some(Asked { turn: Some(turn), lane: Some(lane), .. }) = found else { return Ok(()) };
-    let blocked = holds_up(tx, lane, &turn).await?;
-    // Another message of the same turn may have somebody who still waits.
-    let hold = deliveries::held_back_until(tx, &turn).await?;
+    hand_over(tx, lane, &turn).await
+}
+
+/// To the deliveries, or to whoever still waits for the answer to another message of the same turn.
+async fn hand_over(tx: &Tx<'_>, lane: LaneId, turn: &str) -> Result<()> {
+    let blocked = holds_up(tx, lane, turn).await?;
+    let hold = deliveries::held_back_until(tx, turn).await?;
     let changed = tx
         .run(
             "UPDATE fini_bridge.parts SET hold_until = $1, state = 'pending'
              WHERE turn = $2
                 AND (state = 'pending' AND hold_until IS NOT NULL OR state = 'sending' AND hold_until > $3)",
-            params![hold, &turn, tx.now()],
+            params![hold, turn, tx.now()],
         )
         .await?;
     if changed > 0 && blocked {

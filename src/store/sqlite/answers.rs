@@ -63,8 +63,14 @@ pub(super) fn claim(tx: &Tx<'_>, message: MessageId) -> Result<Option<Vec<Answer
     Ok(Some(parts(tx, &turn)?))
 }
 
+/// `wait_until` 0: the message has its answer. The rest of its turn wants it too.
 pub(super) fn left(tx: &Tx<'_>, message: MessageId) -> Result<()> {
     let Some(Asked { ended: true, turn: Some(turn), lane: Some(lane) }) = asked(tx, message)? else { return Ok(()) };
+    tx.run("UPDATE messages SET wait_until = 0 WHERE id = ?1", params![message.to_string()])?;
+    let others = "SELECT 1 FROM messages WHERE turn = ?1 AND wait_until IS NOT 0 LIMIT 1";
+    if tx.one(others, params![turn], |_| Ok(()))?.is_some() {
+        return hand_over(tx, lane, &turn);
+    }
     let blocked = holds_up(tx, lane, &turn)?;
     let sent = tx.run(
         "UPDATE parts SET state = 'sent', sent_at = ?1, reason = NULL WHERE turn = ?2 AND state IN ('pending', 'sending')",
@@ -83,9 +89,13 @@ pub(super) fn stop_waiting(tx: &Tx<'_>, message: MessageId) -> Result<()> {
     let id = message.to_string();
     tx.run("UPDATE messages SET wait_until = NULL WHERE id = ?1", params![id])?;
     let Some(Asked { turn: Some(turn), lane: Some(lane), .. }) = asked(tx, message)? else { return Ok(()) };
-    let blocked = holds_up(tx, lane, &turn)?;
-    // Another message of the same turn may have somebody who still waits.
-    let hold = deliveries::held_back_until(tx, &turn)?;
+    hand_over(tx, lane, &turn)
+}
+
+/// To the deliveries, or to whoever still waits for the answer to another message of the same turn.
+fn hand_over(tx: &Tx<'_>, lane: LaneId, turn: &str) -> Result<()> {
+    let blocked = holds_up(tx, lane, turn)?;
+    let hold = deliveries::held_back_until(tx, turn)?;
     let changed = tx.run(
         "UPDATE parts SET hold_until = ?1, state = 'pending'
          WHERE turn = ?2 AND (state = 'pending' AND hold_until IS NOT NULL OR state = 'sending' AND hold_until > ?3)",
