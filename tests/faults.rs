@@ -207,6 +207,46 @@ async fn a_part_that_a_platform_refuses_for_good_fails_with_its_reason_and_the_c
     world.until(1, MessageState::Done).await;
 }
 
+/// Telegram's word for a group that became a supergroup.
+fn moved_to(chat: i64, times: usize) -> Refusal {
+    Refusal {
+        path: "sendMessage".to_owned(),
+        times,
+        status: 400,
+        headers: vec![],
+        body: json!({"ok":false,"error_code":400,"description":"Bad Request: group chat was upgraded to a supergroup chat",
+            "parameters":{"migrate_to_chat_id":chat}}),
+        delivered: false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_that_moved_gets_its_answer_where_it_lives_now_and_nobody_is_in_doubt_about_it() {
+    let hold = "[channels.telegram.replies]\non_unknown = \"hold\"\n";
+    let world = World::start(&format!("{CHANNELS}{hold}")).await;
+    world.outside.refuse(moved_to(-1_001_987_654_321, 1));
+    ask(&world, 1, "hello").await;
+    world.until(1, MessageState::Done).await;
+    let sent = world.outside.sent();
+    assert_eq!((sent.len(), &sent[0].body["chat_id"]), (1, &json!(-1_001_987_654_321_i64)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_platform_that_sends_a_part_round_in_circles_ends_it() {
+    let world = World::start(CHANNELS).await;
+    world.outside.refuse(moved_to(-100, usize::MAX));
+    ask(&world, 1, "to where it was sent already").await;
+    let failed = world.until(1, MessageState::Failed).await;
+    assert_eq!((failed[0].reason.as_deref(), failed[0].parts[0].attempts), (Some("moved_again"), 2));
+    world.outside.stop_refusing();
+    (-104..-100).for_each(|chat| world.outside.refuse(moved_to(chat, 1)));
+    ask(&world, 2, "ever further").await;
+    let failed = world.until(2, MessageState::Failed).await;
+    assert!(failed.iter().all(|story| story.reason.as_deref() == Some("moved_again")), "{failed:?}");
+    ask(&world, 3, "and on").await;
+    world.until(1, MessageState::Done).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_platform_token_holds_the_channels_deliveries_and_no_others() {
     let world = World::start(&patient("")).await;

@@ -18,7 +18,7 @@ use super::gate::{Gate, Room};
 use super::retry::{backoff, insist, told_or};
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
-use crate::domain::id::{ChannelName, LaneId};
+use crate::domain::id::{ChannelName, LaneId, PartId};
 use crate::platform::{Delivery, Idempotency, Part, SendError};
 use crate::store::{Next, Outgoing, OutgoingState, SendEnd, StoreError, Work};
 
@@ -26,6 +26,8 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LONGEST: Duration = Duration::from_secs(300);
 /// A platform that reports what it has taken does so within this, mostly within a second.
 const REPORTED_WITHIN: Duration = Duration::from_secs(10);
+/// A platform that sends a part on more often knows no address of the chat. A group moves once.
+const MOST_MOVES: usize = 3;
 /// Chats of one channel that are delivered to at once.
 const AT_ONCE: usize = 64;
 /// Platforms tolerate short bursts above their sustained rate.
@@ -113,6 +115,7 @@ impl Deliveries {
         let (Some(channel), Some(room)) = (channel, room) else {
             return store.release(&held.lease, Next::After(Duration::from_secs(60))).await;
         };
+        let mut moves = Vec::new();
         'look: loop {
             let (now, parts) = store.outgoing(&held.lease).await?;
             if parts.is_empty() {
@@ -122,7 +125,7 @@ impl Deliveries {
                 if self.stop.is_cancelled() {
                     return store.release(&held.lease, Next::WhenNeeded { merge_window: Duration::ZERO }).await;
                 }
-                match self.one(held, channel, room, &part, now).await? {
+                match self.one(held, channel, room, &part, now, &mut moves).await? {
                     Lane::Kept => {}
                     Lane::Changed => continue 'look,
                     Lane::Released => return Ok(()),
@@ -138,6 +141,7 @@ impl Deliveries {
         room: &Room,
         part: &Outgoing,
         now: Timestamp,
+        moves: &mut Vec<PartId>,
     ) -> Result<Lane, StoreError> {
         if let Some(end) = stale(channel, part, now) {
             return self.finish(held, channel, part, end).await;
@@ -197,8 +201,15 @@ impl Deliveries {
                 .settle_unknown(channel, &reason)
                 .unwrap_or_else(|| SendEnd::Deferred { after: backoff(RETRY_FIRST, RETRY_LONGEST, attempt), reason }),
             SendError::Moved { address } => {
-                self.foundation.store.moved(&held.lease, &address).await?;
-                return Ok(Lane::Changed);
+                moves.push(part.id);
+                let is_lost = moves.iter().filter(|id| **id == part.id).count() > MOST_MOVES;
+                if address != part.address && !is_lost {
+                    self.foundation.store.moved(&held.lease, part.id, &address).await?;
+                    return Ok(Lane::Changed);
+                }
+                room.gate.worked();
+                let detail = "The platform says again and again that the chat has moved.".to_owned();
+                SendEnd::Failed { reason: "moved_again".to_owned(), detail }
             }
         };
         self.finish(held, channel, part, end).await

@@ -116,8 +116,9 @@ pub trait Store: Send + Sync + 'static {
 
     async fn sent(&self, lease: &Lease, part: PartId, end: &SendEnd) -> Result<()>;
 
-    /// The chat lives at another address now: for all its parts that wait.
-    async fn moved(&self, lease: &Lease, address: &Value) -> Result<()>;
+    /// The chat lives at another address now: for all its parts that wait. The part that was tried is pending
+    /// again, as the platform took nothing of it.
+    async fn moved(&self, lease: &Lease, part: PartId, address: &Value) -> Result<()>;
 
     /// What the platform said later about a part. False: no such part.
     async fn report(&self, channel: &ChannelName, of: &Reported, outcome: &ReportOutcome) -> Result<bool>;

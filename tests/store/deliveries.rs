@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fini_bridge::domain::id::PartId;
 use fini_bridge::domain::message::{ReportOutcome, Reported};
-use fini_bridge::store::{MessageState, Next, OutgoingState, SendEnd, StoreError, Work};
+use fini_bridge::store::{MessageState, Next, OutgoingState, RESPONSE_WITHIN, SendEnd, StoreError, Work};
 use serde_json::json;
 
 use crate::actors::*;
@@ -134,10 +134,35 @@ promises! {
     async fn a_chat_that_moved_gets_what_waits_at_its_new_address(world: World) {
         let store = world.store.as_ref();
         say(store, "alice", "one").await;
-        turn(store, vec![part(0, "a"), part(1, "b")]).await;
+        let parts = vec![part(0, "a"), part(1, "b")];
+        let first = parts[0].id;
+        turn(store, parts).await;
         let held = lease(store, Work::Deliveries).await;
-        store.moved(&held, &json!({ "to": "there" })).await.unwrap();
-        assert!(outgoing(store, &held).await.iter().all(|part| part.address == json!({ "to": "there" })));
+        store.sending(&held, first).await.unwrap();
+        store.moved(&held, first, &json!({ "to": "there" })).await.unwrap();
+        let left = outgoing(store, &held).await;
+        assert!(left.iter().all(|part| part.address == json!({ "to": "there" })));
+        // The platform took nothing: there is no doubt about it.
+        assert_eq!((left[0].id, left[0].state, left[0].attempts), (first, OutgoingState::Pending, 1));
+    }
+
+    async fn a_chat_that_moved_settles_no_doubt_about_an_answer_in_a_response(world: World) {
+        let store = world.store.as_ref();
+        say(store, "alice", "one").await;
+        turn(store, vec![part(0, "a")]).await;
+        let mut waited = message("alice", "k");
+        waited.wait = Some(HOUR);
+        let waited = said(accept(store, waited).await);
+        turn(store, vec![part(0, "b")]).await;
+        store.claim_answer(waited).await.unwrap();
+        let held = lease(store, Work::Deliveries).await;
+        let first = outgoing(store, &held).await[0].id;
+        store.sending(&held, first).await.unwrap();
+        store.moved(&held, first, &json!({ "to": "there" })).await.unwrap();
+        world.pass(RESPONSE_WITHIN).await;
+        let left = outgoing(store, &held).await;
+        assert_eq!((left.len(), left[0].state), (2, OutgoingState::Pending));
+        assert!(matches!(left[1].state, OutgoingState::Sending { .. }));
     }
 
     async fn a_failure_that_the_platform_reports_later_reaches_its_message(world: World) {

@@ -30,7 +30,7 @@ async fn every_write_of_a_delivery_is_fenced(store: &dyn Store, stale: &Lease, p
     fenced("sending", store.sending(stale, part).await);
     fenced("sent", store.sent(stale, part, &took("x")).await);
     fenced("failed", store.sent(stale, part, &refused("x")).await);
-    fenced("moved", store.moved(stale, &json!({ "to": "elsewhere" })).await);
+    fenced("moved", store.moved(stale, part, &json!({ "to": "elsewhere" })).await);
     fenced("release", store.release(stale, AT_ONCE).await);
 }
 

@@ -216,11 +216,18 @@ pub(super) async fn settle(tx: &Tx<'_>, turn: &str) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn moved(tx: &Tx<'_>, lease: &Lease, address: &Value) -> Result<()> {
+/// What became of other parts that are being sent (by a response) is as unknown as before.
+pub(super) async fn moved(tx: &Tx<'_>, lease: &Lease, part: PartId, address: &Value) -> Result<()> {
     held(tx, lease, Work::Deliveries).await?;
     tx.run(
         "UPDATE fini_bridge.parts SET address = $1 WHERE lane = $2 AND state IN ('pending', 'sending')",
         params![to_json(address)?, lease.lane.0],
+    )
+    .await?;
+    tx.run(
+        "UPDATE fini_bridge.parts SET state = 'pending', sending_since = NULL
+         WHERE id = $1 AND lane = $2 AND state = 'sending'",
+        params![part.to_string(), lease.lane.0],
     )
     .await?;
     Ok(())

@@ -170,8 +170,8 @@ impl Store for Postgres {
         self.core.write(|tx| deliveries::sent(tx, lease, part, end).boxed()).await
     }
 
-    async fn moved(&self, lease: &Lease, address: &Value) -> Result<()> {
-        self.core.write(|tx| deliveries::moved(tx, lease, address).boxed()).await
+    async fn moved(&self, lease: &Lease, part: PartId, address: &Value) -> Result<()> {
+        self.core.write(|tx| deliveries::moved(tx, lease, part, address).boxed()).await
     }
 
     async fn report(&self, channel: &ChannelName, of: &Reported, outcome: &ReportOutcome) -> Result<bool> {

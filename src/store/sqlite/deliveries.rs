@@ -195,11 +195,16 @@ pub(super) fn settle(tx: &Tx<'_>, turn: &str) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn moved(tx: &Tx<'_>, lease: &Lease, address: &Value) -> Result<()> {
+/// What became of other parts that are being sent (by a response) is as unknown as before.
+pub(super) fn moved(tx: &Tx<'_>, lease: &Lease, part: PartId, address: &Value) -> Result<()> {
     held(tx, lease, Work::Deliveries)?;
     tx.run(
         "UPDATE parts SET address = ?1 WHERE lane = ?2 AND state IN ('pending', 'sending')",
         params![to_json(address)?, lease.lane.0],
+    )?;
+    tx.run(
+        "UPDATE parts SET state = 'pending', sending_since = NULL WHERE id = ?1 AND lane = ?2 AND state = 'sending'",
+        params![part.to_string(), lease.lane.0],
     )?;
     Ok(())
 }

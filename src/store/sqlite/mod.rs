@@ -183,9 +183,9 @@ impl Store for Sqlite {
         self.write(move |tx| deliveries::sent(tx, &lease, part, &end)).await
     }
 
-    async fn moved(&self, lease: &Lease, address: &Value) -> Result<()> {
+    async fn moved(&self, lease: &Lease, part: PartId, address: &Value) -> Result<()> {
         let (lease, address) = (lease.clone(), address.clone());
-        self.write(move |tx| deliveries::moved(tx, &lease, &address)).await
+        self.write(move |tx| deliveries::moved(tx, &lease, part, &address)).await
     }
 
     async fn report(&self, channel: &ChannelName, of: &Reported, outcome: &ReportOutcome) -> Result<bool> {
