@@ -1,5 +1,5 @@
-//! Notices that the store's clock was set back. What is scheduled by the old time would wait for as long as it
-//! was set back: an hour's step would stop chats for an hour.
+//! Notices that the store's clock was set back. What is scheduled, held back or measured by the old time would
+//! wait for as long as it was set back: an hour's step would stop chats for an hour.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -11,6 +11,8 @@ const TOLERANCE: Duration = Duration::from_secs(3);
 /// When the store's clock was set back, nothing is due later than this: longer than any lease, so that no holder
 /// loses its lane by it.
 pub(super) const HORIZON: Duration = Duration::from_secs(10);
+/// Nor is a reply held back later than this: nobody waits longer for a response.
+pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(60);
 
 /// The store's clock as it was seen last; a gateway looks every second.
 #[derive(Default)]

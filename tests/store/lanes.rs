@@ -1,12 +1,21 @@
 //! Who may work in a lane, and when it is looked at next.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fini_bridge::domain::id::{ChannelName, Owner};
-use fini_bridge::store::{Next, Renewed, StoreError, Want, Work};
+use fini_bridge::store::{Doubt, Next, OutgoingState, Renewed, Store, StoreError, TurnState, Want, Work};
 
 use crate::actors::*;
+
+/// A gateway looks every second, and something of its turns lies further ahead than this.
+async fn a_set_back_is_noticed(store: &dyn Store) {
+    store.probe().await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while store.next_due(Work::Turns, &[shop()]).await.unwrap() > Some(Duration::from_secs(10)) {
+        assert!(Instant::now() < deadline, "not noticed");
+    }
+}
 
 promises! {
     async fn a_lane_has_one_holder_at_a_time(world: World) {
@@ -162,18 +171,68 @@ promises! {
         say(store, "carol", "one").await;
         let held = lease(store, Work::Turns).await;
         world.set_back(HOUR).await;
-        // A gateway looks every second.
-        store.probe().await.unwrap();
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        while store.next_due(Work::Turns, &[shop()]).await.unwrap() > Some(Duration::from_secs(10)) {
-            assert!(std::time::Instant::now() < deadline, "not noticed");
-        }
+        a_set_back_is_noticed(store).await;
         assert_eq!(store.renew(&owner(), std::slice::from_ref(&held), TTL).await.unwrap(), [Renewed::Yes]);
         // Its message waits since a time that has not come yet.
         store.release(&held, AT_ONCE).await.unwrap();
         assert_eq!(lease(store, Work::Turns).await.lane, held.lane);
         world.pass(Duration::from_secs(10)).await;
         assert_eq!(lease(store, Work::Turns).await.chat_ref.as_str(), "ref-of-alice");
+    }
+
+    async fn what_had_begun_when_the_clock_was_set_back_grows_older_all_the_same(world: World) {
+        let store = world.store.as_ref();
+        let soon = Duration::from_secs(5);
+        say(store, "alice", "one").await;
+        let parts = vec![part(0, "a")];
+        let sent = parts[0].id;
+        turn(store, parts).await;
+        let deliveries = lease(store, Work::Deliveries).await;
+        store.sending(&deliveries, sent).await.unwrap();
+        store.release(&deliveries, Next::After(soon)).await.unwrap();
+        say(store, "alice", "two").await;
+        let turns = lease(store, Work::Turns).await;
+        let asked = ask(store, &turns).await;
+        store.unknown(&turns, asked, Doubt::Begins { answered: false }, soon, "x").await.unwrap();
+        say(store, "alice", "three").await;
+        world.set_back(HOUR).await;
+        a_set_back_is_noticed(store).await;
+        let passed = Duration::from_secs(10);
+        world.pass(passed).await;
+        let turns = lease(store, Work::Turns).await;
+        let view = look(store, &turns).await;
+        let TurnState::Unknown { asked_at, since, .. } = view.turn.unwrap().state else { panic!("it is known") };
+        let conversation = store.conversation(turns.lane, 1).await.unwrap().unwrap();
+        let deliveries = lease(store, Work::Deliveries).await;
+        let OutgoingState::Sending { since: sending } = outgoing(store, &deliveries).await[0].state else {
+            panic!("it is not being sent")
+        };
+        let begun = [asked_at, since, conversation.asked_at.unwrap(), view.waiting[0].received_at, sending];
+        assert_eq!(begun.map(|at| view.now.since(at)), [passed; 5]);
+    }
+
+    async fn replies_that_nobody_waits_for_any_more_are_not_held_back_by_a_clock_that_is_set_back(world: World) {
+        let store = world.store.as_ref();
+        let waited = |chat| {
+            let mut waited = message(chat, chat);
+            waited.wait = Some(Duration::from_secs(30));
+            waited
+        };
+        // The one turn ends before, the other after.
+        accept(store, waited("alice")).await;
+        turn(store, vec![part(0, "a")]).await;
+        accept(store, waited("carol")).await;
+        let held = lease(store, Work::Turns).await;
+        let asked = ask(store, &held).await;
+        world.set_back(HOUR).await;
+        a_set_back_is_noticed(store).await;
+        store.end(&held, &answered(asked, vec![part(0, "b")])).await.unwrap();
+        world.pass(Duration::from_secs(60)).await;
+        let leases = lease_all(store, Work::Deliveries).await;
+        assert_eq!(leases.len(), 2);
+        for held in leases {
+            assert_eq!(outgoing(store, &held).await.len(), 1, "{}", held.chat_ref);
+        }
     }
 
     async fn a_busy_lane_goes_behind_those_that_wait_longer(world: World) {

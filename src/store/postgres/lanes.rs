@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::tx::{Tx, get, ints, params, rows, texts, work as name};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, ChatRef, LaneId, Owner};
-use crate::store::steps::HORIZON;
+use crate::store::steps::{HORIZON, LONGEST_HOLD};
 use crate::store::{Lease, Next, Renewed, Result, StoreError, Want, Work};
 
 /// One short walk of the index per channel; what another replica takes at the same time is left to it.
@@ -41,6 +41,22 @@ const STILL_OURS: &str = "SELECT s.lane, s.work, s.fence FROM fini_bridge.schedu
         ON s.lane = lease.lane AND s.work = lease.work AND s.fence = lease.fence
     WHERE s.owner = $4";
 
+/// Of all that has not ended: what began later than now began now.
+const BEGUN_AHEAD: [&str; 5] = [
+    "UPDATE fini_bridge.messages SET waiting_since = $1 WHERE state = 'received' AND waiting_since > $1",
+    "UPDATE fini_bridge.turns SET asked_at = $1 WHERE ended_at IS NULL AND asked_at > $1",
+    "UPDATE fini_bridge.turns SET unknown_since = $1 WHERE ended_at IS NULL AND unknown_since > $1",
+    "UPDATE fini_bridge.conversations AS c SET asked_at = $1 FROM fini_bridge.turns AS t
+     WHERE t.ended_at IS NULL AND c.lane = t.lane AND c.generation = t.generation AND c.asked_at > $1",
+    "UPDATE fini_bridge.parts SET sending_since = $1 WHERE state IN ('pending', 'sending') AND sending_since > $1",
+];
+/// What is held back until later than that is held back until then.
+const HELD_AHEAD: [&str; 2] = [
+    "UPDATE fini_bridge.messages SET wait_until = $1
+     WHERE state IN ('received', 'asking', 'answered') AND wait_until > $1",
+    "UPDATE fini_bridge.parts SET hold_until = $1 WHERE state IN ('pending', 'sending') AND hold_until > $1",
+];
+
 pub(super) const FIRST_PART: &str = "SELECT turn, hold_until FROM fini_bridge.parts
     WHERE lane = $1 AND state IN ('pending', 'sending') ORDER BY seq LIMIT 1";
 
@@ -72,11 +88,18 @@ pub(super) async fn lease(tx: &Tx<'_>, work: Work, owner: &Owner, wants: &[Want]
     Ok(leases)
 }
 
-/// The clock was set back: what was scheduled by the old time is due soon. As several replicas notice it, it must
-/// do no harm to do this twice.
+/// The clock was set back: what was scheduled by the old time is due soon, and nothing lies ahead for long. As
+/// several replicas notice it, it must do no harm to do this twice.
 pub(super) async fn set_back(tx: &Tx<'_>) -> Result<()> {
+    // Rows of lanes first, as whoever writes in one.
     let soon = tx.now.plus(HORIZON).as_millis();
     tx.run("UPDATE fini_bridge.schedule SET due_at = $1 WHERE due_at > $1", params![soon]).await?;
+    for begun in BEGUN_AHEAD {
+        tx.run(begun, params![tx.now()]).await?;
+    }
+    for held in HELD_AHEAD {
+        tx.run(held, params![tx.now.plus(LONGEST_HOLD).as_millis()]).await?;
+    }
     tx.ring(Work::Turns);
     tx.ring(Work::Deliveries);
     Ok(())

@@ -7,7 +7,7 @@ use rusqlite::params;
 use super::tx::{Tx, rows, work as name};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, ChatRef, LaneId, Owner};
-use crate::store::steps::HORIZON;
+use crate::store::steps::{HORIZON, LONGEST_HOLD};
 use crate::store::{Lease, Next, Renewed, Result, StoreError, Want, Work};
 
 pub(super) const DUE: &str = "SELECT due_at, lane FROM schedule
@@ -25,6 +25,22 @@ pub(super) const CURRENT_TURN: &str = "SELECT id FROM turns WHERE lane = ?1 AND 
 pub(super) const FIRST_PART: &str = "SELECT turn, hold_until FROM parts
     WHERE lane = ?1 AND state IN ('pending', 'sending') ORDER BY seq LIMIT 1";
 
+/// Of all that has not ended: what began later than now began now.
+pub(super) const BEGUN_AHEAD: [&str; 5] = [
+    "UPDATE messages SET waiting_since = ?1 WHERE state = 'received' AND waiting_since > ?1",
+    "UPDATE turns SET asked_at = ?1 WHERE ended_at IS NULL AND asked_at > ?1",
+    "UPDATE turns SET unknown_since = ?1 WHERE ended_at IS NULL AND unknown_since > ?1",
+    "UPDATE conversations SET asked_at = ?1
+     WHERE (lane, generation) IN (SELECT lane, generation FROM turns WHERE ended_at IS NULL) AND asked_at > ?1",
+    "UPDATE parts SET sending_since = ?1 WHERE state IN ('pending', 'sending') AND sending_since > ?1",
+];
+/// What is held back until later than that is held back until then.
+pub(super) const HELD_AHEAD: [&str; 2] = [
+    "UPDATE messages SET wait_until = ?1
+     WHERE state <> 'done' AND state IN ('received', 'asking', 'answered') AND wait_until > ?1",
+    "UPDATE parts SET hold_until = ?1 WHERE state IN ('pending', 'sending') AND hold_until > ?1",
+];
+
 /// Leases of earlier processes are void: the lock on the file proves that they are dead. The clock may have been
 /// set back meanwhile.
 pub(super) fn void_all(tx: &Tx<'_>) -> Result<()> {
@@ -32,8 +48,14 @@ pub(super) fn void_all(tx: &Tx<'_>) -> Result<()> {
     set_back(tx)
 }
 
-/// The clock was set back: what was scheduled by the old time is due soon.
+/// The clock was set back: what was scheduled by the old time is due soon, and nothing lies ahead for long.
 pub(super) fn set_back(tx: &Tx<'_>) -> Result<()> {
+    for begun in BEGUN_AHEAD {
+        tx.run(begun, params![tx.now()])?;
+    }
+    for held in HELD_AHEAD {
+        tx.run(held, params![tx.now.plus(LONGEST_HOLD).as_millis()])?;
+    }
     let soon = tx.now.plus(HORIZON).as_millis();
     let changed = tx.run("UPDATE schedule SET due_at = ?1 WHERE due_at > ?1", params![soon])?;
     if changed > 0 {

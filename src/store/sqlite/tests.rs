@@ -105,6 +105,18 @@ async fn figures_read_small_indexes_only() {
 }
 
 #[tokio::test]
+async fn mending_what_a_clock_has_done_walks_what_has_not_ended_only() {
+    let (_folder, store) = store().await;
+    let small = ["messages_waiting", "messages_undone", "turns_current", "parts_waiting"];
+    for sql in lanes::BEGUN_AHEAD.into_iter().chain(lanes::HELD_AHEAD) {
+        let steps = plan(&store, sql).await;
+        assert!(steps.iter().any(|step| small.iter().any(|index| step.contains(index))), "{steps:?} in {sql}");
+        let walks = steps.iter().filter(|step| step.contains("SCAN"));
+        assert!(walks.clone().all(|step| small.iter().any(|index| step.contains(index))), "{steps:?} in {sql}");
+    }
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_at_once_and_is_usable_again() {
     let (_folder, store) = store().await;
     let (open_gate, gate) = std::sync::mpsc::channel::<()>();
