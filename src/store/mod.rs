@@ -41,6 +41,14 @@ pub enum StoreError {
 
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
+/// A webhook's sender waits no longer (Slack: 3 s), so [`Store::accept`] has an outcome by then. What is committed
+/// after this is recognised when it is delivered again.
+const ACCEPTED_WITHIN: Duration = Duration::from_millis(2500);
+
+fn not_in_time() -> StoreError {
+    StoreError::Unavailable("it didn't answer in time".to_owned())
+}
+
 /// Who opens the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

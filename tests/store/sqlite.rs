@@ -3,15 +3,15 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use fini_bridge::domain::clock::{Clock, ManualClock, Timestamp};
-use fini_bridge::store::Store;
 use fini_bridge::store::sqlite::{Mode, OpenError, Sqlite};
+use fini_bridge::store::{Accepted, NewItem, Store, StoreError};
 use tempfile::TempDir;
 
-use crate::actors::{message, say};
+use crate::actors::{accept, message, say};
 use crate::{Backend, World};
 
 struct File {
@@ -123,6 +123,23 @@ async fn a_store_of_a_newer_version_is_left_alone() {
     assert!(matches!(file.open(Mode::Tool).await, Err(OpenError::Version { .. })));
 }
 
+/// As a disk that hangs: Slack waits 3 s for an answer.
+#[tokio::test]
+async fn a_webhook_that_cannot_be_written_in_time_is_told_so_and_recognised_when_it_comes_again() {
+    let file = file();
+    let store = file.open(Mode::Serve).await.unwrap();
+    let other = rusqlite::Connection::open(file.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let late = message("alice", "late");
+    let id = late.id;
+    let begun = Instant::now();
+    let refused = store.accept(vec![NewItem::Message(Box::new(late))]).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(accept(store.as_ref(), message("alice", "late")).await, Accepted::Duplicate(id));
+}
+
 /// What the files hold at the moment of the acknowledgement is what a power cut leaves.
 #[tokio::test]
 async fn what_is_acknowledged_is_in_the_files_at_that_moment() {
@@ -139,7 +156,7 @@ async fn what_is_acknowledged_is_in_the_files_at_that_moment() {
 async fn say_much(store: &dyn Store) {
     let mut big = message("alice", "big");
     big.text = "x".repeat(200_000);
-    store.accept(vec![fini_bridge::store::NewItem::Message(Box::new(big))]).await.unwrap();
+    store.accept(vec![NewItem::Message(Box::new(big))]).await.unwrap();
 }
 
 /// A process that dies again and again never comes to its first checkpoint.

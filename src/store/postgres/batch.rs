@@ -1,7 +1,6 @@
 //! The group commit: what comes in while a transaction runs goes into the next one together.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -10,16 +9,13 @@ use tokio::time::timeout;
 use super::core::Core;
 use super::intake::{self, Busy};
 use super::link;
-use crate::store::{Accepted, NewItem, Result, StoreError};
+use crate::store::{ACCEPTED_WITHIN, Accepted, NewItem, Result, StoreError, not_in_time};
 
 /// Beyond this the store is full: webhooks get 503.
 const QUEUE: usize = 8192;
 const BATCH: usize = 512;
 /// Those that wait for a lane which somebody else writes in, at the same time: a connection is left for the rest.
 const ALONE: usize = link::FIRST - 1;
-/// A webhook's sender waits no longer (Slack: 3 s). What is committed after this is recognised when it is
-/// delivered again.
-const ANSWER_WITHIN: Duration = Duration::from_millis(2500);
 
 struct Call {
     items: Vec<NewItem>,
@@ -46,10 +42,10 @@ impl Batches {
                 mpsc::error::TrySendError::Closed(_) => "it has stopped".to_owned(),
             })
         })?;
-        match timeout(ANSWER_WITHIN, answer).await {
+        match timeout(ACCEPTED_WITHIN, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(StoreError::Unavailable("it has stopped".to_owned())),
-            Err(_) => Err(StoreError::Unavailable("it didn't answer in time".to_owned())),
+            Err(_) => Err(not_in_time()),
         }
     }
 }

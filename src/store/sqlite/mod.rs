@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use self::checkpoint::Checkpointer;
 pub use self::open::OpenError;
@@ -35,8 +36,9 @@ use self::tx::Tx;
 use self::writer::Writer;
 pub use super::Mode;
 use super::{
-    Accepted, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Doubt, Filter, LaneView, Lease, NewItem,
-    Next, Outgoing, Renewed, Result, Retried, SendEnd, Stats, Store, StoreError, Story, TurnEnd, Want, Work,
+    ACCEPTED_WITHIN, Accepted, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Doubt, Filter, LaneView,
+    Lease, NewItem, Next, Outgoing, Renewed, Result, Retried, SendEnd, Stats, Store, StoreError, Story, TurnEnd, Want,
+    Work, not_in_time,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
@@ -111,7 +113,8 @@ impl Store for Sqlite {
     }
 
     async fn accept(&self, items: Vec<NewItem>) -> Result<Vec<Accepted>> {
-        self.write(move |tx| intake::accept(tx, &items)).await
+        let written = self.write(move |tx| intake::accept(tx, &items));
+        timeout(ACCEPTED_WITHIN, written).await.unwrap_or_else(|_| Err(not_in_time()))
     }
 
     async fn lease(&self, work: Work, owner: &Owner, wants: &[Want], ttl: Duration) -> Result<Vec<Lease>> {
