@@ -100,6 +100,18 @@ async fn a_lease_that_is_written_under_is_renewed_at_the_next_try_and_others_at_
     assert_eq!(renew().await, [Renewed::Yes, Renewed::Yes]);
 }
 
+/// All who wait for an answer look whenever any turn ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_looks_whether_a_turn_has_ended_waits_for_nobody_who_writes_in_its_chat() {
+    let name = server().database().await;
+    let store = open(&server().url(&name)).await;
+    let id = say(store.as_ref(), "alice", "hello").await;
+    let mut client = server().connect(&name).await;
+    let writes = client.transaction().await.unwrap();
+    writes.execute("SELECT 1 FROM fini_bridge.schedule FOR UPDATE", &[]).await.unwrap();
+    assert_eq!(store.claim_answer(id).await.unwrap(), None);
+}
+
 /// A backup, or an analyst's session: dead rows can't be removed meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_goes_on_beside_an_idle_transaction() {

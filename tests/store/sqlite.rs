@@ -140,6 +140,17 @@ async fn a_webhook_that_cannot_be_written_in_time_is_told_so_and_recognised_when
     assert_eq!(accept(store.as_ref(), message("alice", "late")).await, Accepted::Duplicate(id));
 }
 
+/// All who wait for an answer look whenever any turn ends.
+#[tokio::test]
+async fn who_looks_whether_a_turn_has_ended_writes_nothing() {
+    let file = file();
+    let store = file.open(Mode::Serve).await.unwrap();
+    let id = say(store.as_ref(), "alice", "hello").await;
+    let other = rusqlite::Connection::open(file.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(store.claim_answer(id).await.unwrap(), None);
+}
+
 /// What the files hold at the moment of the acknowledgement is what a power cut leaves.
 #[tokio::test]
 async fn what_is_acknowledged_is_in_the_files_at_that_moment() {

@@ -48,7 +48,9 @@ pub(super) async fn answer(tx: &Tx<'_>, message: MessageId) -> Result<AnswerStat
     })
 }
 
+/// All who wait try it whenever any turn ends: nothing is locked before their own has.
 pub(super) async fn claim(tx: &Tx<'_>, message: MessageId) -> Result<Option<Vec<AnswerPart>>> {
+    let Some(Asked { ended: true, .. }) = asked(tx, message).await? else { return Ok(None) };
     let Some(Asked { ended: true, turn, lane }) = asked_locked(tx, message).await? else { return Ok(None) };
     let (Some(turn), Some(lane)) = (turn, lane) else { return Ok(Some(Vec::new())) };
     let blocked = holds_up(tx, lane, &turn).await?;

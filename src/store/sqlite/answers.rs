@@ -47,6 +47,10 @@ pub(super) fn answer(tx: &Tx<'_>, message: MessageId) -> Result<AnswerState> {
     })
 }
 
+pub(super) fn has_ended(tx: &Tx<'_>, message: MessageId) -> Result<bool> {
+    Ok(asked(tx, message)?.is_some_and(|asked| asked.ended))
+}
+
 pub(super) fn claim(tx: &Tx<'_>, message: MessageId) -> Result<Option<Vec<AnswerPart>>> {
     let Some(Asked { ended: true, turn, lane }) = asked(tx, message)? else { return Ok(None) };
     let (Some(turn), Some(lane)) = (turn, lane) else { return Ok(Some(Vec::new())) };

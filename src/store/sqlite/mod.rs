@@ -201,6 +201,10 @@ impl Store for Sqlite {
     }
 
     async fn claim_answer(&self, message: MessageId) -> Result<Option<Vec<AnswerPart>>> {
+        // All who wait try it whenever any turn ends: the writer is for those whose own has.
+        if !self.read(move |tx| answers::has_ended(tx, message)).await? {
+            return Ok(None);
+        }
         self.write(move |tx| answers::claim(tx, message)).await
     }
 
