@@ -14,7 +14,7 @@ mod support;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use fini_bridge::app::sandbox::fini::Change;
+use fini_bridge::app::sandbox::fini::{Change, Effect, Endpoint, FaultRule, Then};
 use fini_bridge::store::MessageState;
 use support::senders::{self, CHANNELS};
 use support::{SOON, World, eventually};
@@ -132,6 +132,24 @@ async fn while_draining_it_is_not_ready_and_still_accepts() {
     assert_eq!(world.exited(SOON).await.code(), Some(0));
     world.serve().await;
     world.until(1, MessageState::Done).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn until_the_drain_has_ended_it_says_that_it_is_not_ready_and_keeps_what_comes() {
+    let mut world = World::start(CHANNELS).await;
+    world.fini.faults().add(FaultRule::at(Endpoint::Ask, Effect::Answered, Then::Hold).times(1));
+    world.deliver("telegram", senders::telegram_message(1, 1, "slow one")).await;
+    eventually("it is asked", SOON, async || (world.fini.ledger().ask_calls == 1).then_some(())).await;
+    world.signal("-TERM");
+    let ready = || world.http.get(format!("http://{}/readyz", world.process().address)).send();
+    eventually("it is not ready", SOON, async || (ready().await.unwrap().status() == 503).then_some(())).await;
+    world.deliver("telegram", senders::telegram_message(2, 1, "at the last moment")).await;
+    assert_eq!(world.fini.ledger().ask_calls, 1, "no turn is begun");
+    world.fini.faults().clear();
+    assert_eq!(world.exited(SOON).await.code(), Some(0));
+    assert_eq!(world.outside.texts("sendMessage").len(), 1, "the turn under way ended");
+    world.serve().await;
+    world.until(2, MessageState::Done).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
