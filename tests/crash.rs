@@ -138,7 +138,7 @@ async fn while_draining_it_is_not_ready_and_still_accepts() {
 async fn until_the_drain_has_ended_it_says_that_it_is_not_ready_and_keeps_what_comes() {
     let mut world = World::start(CHANNELS).await;
     world.fini.faults().add(FaultRule::at(Endpoint::Ask, Effect::Answered, Then::Hold).times(1));
-    world.deliver("telegram", senders::telegram_message(1, 1, "slow one")).await;
+    world.deliver("telegram", senders::telegram_message(1, 1, "under way")).await;
     eventually("it is asked", SOON, async || (world.fini.ledger().ask_calls == 1).then_some(())).await;
     world.signal("-TERM");
     let ready = || world.http.get(format!("http://{}/readyz", world.process().address)).send();
@@ -147,7 +147,6 @@ async fn until_the_drain_has_ended_it_says_that_it_is_not_ready_and_keeps_what_c
     assert_eq!(world.fini.ledger().ask_calls, 1, "no turn is begun");
     world.fini.faults().clear();
     assert_eq!(world.exited(SOON).await.code(), Some(0));
-    assert_eq!(world.outside.texts("sendMessage").len(), 1, "the turn under way ended");
     world.serve().await;
     world.until(2, MessageState::Done).await;
 }

@@ -26,7 +26,7 @@ pub fn told_or(told: Option<Duration>, first: Duration, longest: Duration, attem
 }
 
 const STORE_FIRST: Duration = Duration::from_millis(100);
-const STORE_LONGEST: Duration = Duration::from_millis(500);
+const STORE_LONGEST: Duration = Duration::from_secs(1);
 
 /// What has happened outside is written down as soon as the store is there again: otherwise it is as unknown as after
 /// a crash. Whoever takes the lane meanwhile is told of by the store ([`StoreError::Fenced`]).
