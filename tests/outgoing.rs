@@ -265,7 +265,28 @@ fn a_ca_file_without_certificates_is_a_mistake_that_is_told() {
         std::fs::write(file.path(), text).unwrap();
         assert!(matches!(Http::new(&config(file.path().to_str().unwrap())), Err(BuildError::Certificate)), "{text:?}");
     }
-    assert!(matches!(Http::new(&Config { proxy: "http://".to_owned(), ..Config::default() }), Err(BuildError::Proxy)));
+}
+
+#[test]
+fn a_proxy_that_the_client_cannot_speak_to_is_a_mistake_that_is_told() {
+    let with = |proxy: &str| Http::new(&Config { proxy: proxy.to_owned(), ..Config::default() });
+    for proxy in
+        ["http://", "::", "socks5://proxy.invalid:1080", "ftp://proxy.invalid", "proxy.invalid:port", "a proxy"]
+    {
+        assert!(matches!(with(proxy), Err(BuildError::Proxy)), "{proxy}");
+    }
+    for proxy in ["http://proxy.invalid:3128", "https://u:p@proxy.invalid/", "proxy.invalid:3128", "[::1]:3128"] {
+        assert!(with(proxy).is_ok(), "{proxy}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_needs_no_scheme() {
+    let target = Stub::start(OK, None).await;
+    let proxy = Proxy::start(target.address).await;
+    let http = Http::new(&Config { proxy: proxy.url().replace("http://", ""), ..Config::default() }).unwrap();
+    assert_eq!(get(&http, "http://desk.invalid/").await.unwrap().body, "here");
+    assert_eq!(proxy.requests().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use reqwest::{Request, StatusCode};
 use serde::Deserialize;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
+use url::Url;
 
 use crate::domain::clock::Timestamp;
 
@@ -19,7 +20,7 @@ use crate::domain::clock::Timestamp;
 #[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Config {
-    /// A proxy for outgoing requests, such as `http://proxy.example.com:3128`. Empty: none.
+    /// An HTTP proxy for outgoing requests, such as `http://proxy.example.com:3128`. Empty: none.
     pub proxy: String,
     /// Hosts that are reached without the proxy, comma-separated.
     pub no_proxy: String,
@@ -29,7 +30,7 @@ pub struct Config {
 
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error("http.proxy is not an address: write it as http://host:port")]
+    #[error("http.proxy is not an http or https address: write it as http://host:port")]
     Proxy,
     #[error("http.ca_file can't be read: {0}")]
     CaFile(std::io::Error),
@@ -98,7 +99,8 @@ impl Http {
             .no_proxy()
             .user_agent(concat!("fini-bridge/", env!("CARGO_PKG_VERSION")));
         if !config.proxy.is_empty() {
-            let proxy = reqwest::Proxy::all(&config.proxy).map_err(|_| BuildError::Proxy)?;
+            let proxy = proxy_address(&config.proxy).and_then(|url| reqwest::Proxy::all(url).ok());
+            let proxy = proxy.ok_or(BuildError::Proxy)?;
             builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_string(&config.no_proxy)));
         }
         if !config.ca_file.is_empty() {
@@ -134,6 +136,12 @@ impl Http {
         };
         outcome.unwrap_or(Err(Error::Unknown("timed out")))
     }
+}
+
+/// `http://…`, `https://…`, or a bare `host:port`. The client takes other schemes too, and then reaches nobody.
+fn proxy_address(written: &str) -> Option<Url> {
+    let url = if written.contains("://") { Url::parse(written) } else { Url::parse(&format!("http://{written}")) };
+    url.ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 const LOST: &str = "the connection was lost";

@@ -178,20 +178,27 @@ fn outgoing(reader: &mut Reader<'_>, tree: &Node, settings: &Settings) -> Option
         Ok(http) => return Some(http),
         Err(error) => error,
     };
-    let (key, instead) = match &error {
-        BuildError::Proxy => ("http.proxy", "write it as http://host:port"),
-        BuildError::CaFile(_) => {
-            ("http.ca_file", "name a readable file; relative paths start at the working directory")
-        }
-        BuildError::Certificate => ("http.ca_file", "name a file with certificates in PEM form"),
-        BuildError::Client(_) => ("http", "check proxy and ca_file"),
-    };
-    let problem = match &error {
-        BuildError::Proxy => "is not an address",
-        BuildError::CaFile(_) => "can't be read",
-        BuildError::Certificate => "holds no certificate in PEM form",
-        BuildError::Client(_) => "the HTTP client can't be set up",
-    };
-    reader.found(tree, &tree::Path::default(), Problem::new(key, problem, instead));
+    // Each key by itself: what is wrong with one hides nothing of the other.
+    let proxy = http::Config { ca_file: String::new(), ..settings.http.clone() };
+    let ca_file = http::Config { proxy: String::new(), ..settings.http.clone() };
+    let mut errors: Vec<BuildError> = [proxy, ca_file].iter().filter_map(|alone| Http::new(alone).err()).collect();
+    if errors.is_empty() {
+        errors.push(error);
+    }
+    for error in &errors {
+        let (key, problem, instead) = match error {
+            BuildError::Proxy => {
+                ("http.proxy", "is not an http or https address", "write it as http://host:port; no other kind works")
+            }
+            BuildError::CaFile(_) => {
+                ("http.ca_file", "can't be read", "name a readable file; relative paths start at the working directory")
+            }
+            BuildError::Certificate => {
+                ("http.ca_file", "holds no certificate in PEM form", "name a file with certificates in PEM form")
+            }
+            BuildError::Client(_) => ("http", "the HTTP client can't be set up", "check proxy and ca_file"),
+        };
+        reader.found(tree, &tree::Path::default(), Problem::new(key, problem, instead));
+    }
     Http::new(&http::Config::default()).ok()
 }
