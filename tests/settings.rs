@@ -354,6 +354,26 @@ fn a_database_file_is_no_literal_secret_and_no_channels_are_worth_a_warning() {
 }
 
 #[test]
+fn an_address_of_the_store_that_nothing_could_open_is_told_with_its_place_and_never_shown() {
+    for (url, problem, instead) in [
+        ("mysql://canary@db.example.com/bridge", "names no store", "\"sqlite:PATH\" or \"postgres://…\""),
+        ("postgres://", "names no host", "postgres://USER"),
+        ("postgresql:///bridge", "names no host", "postgres://USER"),
+        ("postgres://u:canary@db.example.com/bridge?canary=1", "an option in it, can't be read", "postgres://USER"),
+        ("postgres://u:7?canary@db.example.com/bridge", "can't be read", "%3F"),
+        ("postgres://u:canary@db.example.com:port/bridge", "can't be read", "postgres://USER"),
+        ("postgres://u:canary@db.example.com/bridge?sslmode=canary", "sslmode must be", "postgres://USER"),
+    ] {
+        let expected = format!("4 | store.url | {problem} | {instead}");
+        assert_found(url, &expected, &problems(&format!("{LEAST}[store]\nurl = \"{url}\"\n"), &[]));
+        let own = [("STORE_URL", url)];
+        assert_found(url, &expected, &problems(&format!("{LEAST}[store]\nurl = \"env:STORE_URL\"\n"), &own));
+    }
+    let fine = "postgres://u:p%3F@db1,db2.example.com:5433/bridge?sslmode=verify-full&pgbouncer=true";
+    assert_eq!(problems(&format!("{LEAST}[store]\nurl = \"{fine}\"\n"), &[]), []);
+}
+
+#[test]
 fn a_missing_file_says_how_to_begin() {
     let Err(Problems(found)) = read(Path::new("config/absent.toml"), &[]) else { panic!("there is none") };
     assert_found("absent", "0 | | no such file | --config", &found);

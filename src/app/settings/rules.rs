@@ -8,7 +8,9 @@ use super::Settings;
 use super::reader::Reader;
 use super::tree::{Node, Path};
 use crate::domain::problem::Problem;
+use crate::domain::secret::Secret;
 use crate::platform;
+use crate::store::postgres::{self, OpenError};
 use crate::web::TrustedProxies;
 
 /// Addresses without the `/` at their end, so that paths can be joined.
@@ -148,10 +150,13 @@ impl Found {
         let url = settings.store.url.expose();
         let example = "write \"sqlite:data/fini-bridge.db\"";
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return; // read where it is opened
+            return self.postgres(&settings.store.url);
         }
         match url.strip_prefix("sqlite:") {
-            None => self.problem("store.url", "names no store that there is", example),
+            None => {
+                let instead = "write \"sqlite:PATH\" or \"postgres://…\"";
+                self.problem("store.url", "names no store that there is", instead);
+            }
             Some("") => self.problem("store.url", "names no file", example),
             Some(path) if path.starts_with(":memory:") => {
                 self.problem("store.url", "would forget acknowledged messages at every restart", example);
@@ -162,6 +167,18 @@ impl Found {
             }
             Some(_) => {}
         }
+    }
+
+    fn postgres(&mut self, url: &Secret) {
+        let Err(error) = postgres::check(url) else { return };
+        let problem = match error {
+            // Not in the library's words: they show an unknown option, which is what follows a ? in a password.
+            OpenError::Url(_) => "is not an address of PostgreSQL: it, or an option in it, can't be read".to_owned(),
+            OpenError::NoHost => "names no host".to_owned(),
+            error => error.to_string(),
+        };
+        let instead = "write \"postgres://USER:PASSWORD@HOST/DATABASE\"; in a password, %40 is @ and %3F is ?";
+        self.problem("store.url", problem, instead);
     }
 
     fn conversations(&mut self, settings: &Settings) {

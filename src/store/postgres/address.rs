@@ -11,6 +11,7 @@ use url::form_urlencoded;
 
 use super::open::OpenError;
 use super::tls::Check;
+use crate::domain::secret::Secret;
 
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
 /// After this long without an answer to a packet the connection is dead.
@@ -58,6 +59,11 @@ impl Address {
         }
         Ok(Self { config, check, roots, pooled })
     }
+}
+
+/// Whether the URL can be read; what it names is not looked for.
+pub fn check(url: &Secret) -> Result<(), OpenError> {
+    Address::parse(url.expose()).map(drop)
 }
 
 fn tls(sslmode: Option<&str>, config: &Config, has_roots: bool) -> Result<(SslMode, Check), OpenError> {

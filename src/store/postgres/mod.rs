@@ -32,6 +32,7 @@ use futures::FutureExt;
 use serde_json::Value;
 use tokio_util::task::AbortOnDropHandle;
 
+pub use self::address::check;
 use self::batch::Batches;
 use self::core::Core;
 use self::link::{Connector, Pool};
