@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use fini_bridge::app::sandbox::fini::{Change, EventSpec, Seed};
 use fini_bridge::store::MessageState;
+use reqwest::Method;
 use serde_json::{Value, json};
 use support::senders::{self, CHANNELS};
 use support::{BOT, OTHER_BOT, SOON, World, eventually};
@@ -138,6 +139,42 @@ async fn a_body_that_is_too_large_gets_413() {
     assert_eq!(answer.status(), 413);
     let fits = world.post("telegram", senders::telegram_message(1, 1, &"x".repeat(60 * 1024))).await;
     assert_eq!(fits.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_can_be_looked_at_with_get_and_head_and_nothing_else() {
+    let scrape = support::fleet::free_address(41);
+    let world = World::start(&format!("[metrics]\nlisten = \"{scrape}\"\n{CHANNELS}")).await;
+    let (public, admin) = (&world.process().address, &world.process().admin);
+    let mut pages = vec![format!("http://{public}/livez"), format!("http://{public}/readyz")];
+    for listener in [admin, &scrape.to_string()] {
+        pages.extend(["livez", "readyz", "metrics"].map(|page| format!("http://{listener}/{page}")));
+    }
+    for page in pages {
+        let got = world.http.get(&page).send().await.unwrap();
+        let head = world.http.head(&page).send().await.unwrap();
+        assert_eq!((got.status().as_u16(), head.status().as_u16()), (200, 200), "{page}");
+        assert_eq!(got.headers()["content-type"], head.headers()["content-type"], "{page}");
+        assert!(!got.bytes().await.unwrap().is_empty() && head.bytes().await.unwrap().is_empty(), "{page}");
+        let refused = world.http.post(&page).send().await.unwrap();
+        assert_eq!(refused.status(), 405, "{page}");
+        assert_eq!(refused.headers()["allow"], "GET, HEAD", "{page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_method_on_a_channel_gets_405_and_on_no_channel_404() {
+    let world = World::start(CHANNELS).await;
+    for method in [Method::HEAD, Method::DELETE, Method::PATCH, Method::OPTIONS] {
+        for below in ["", "/some/where"] {
+            let url = |channel: &str| format!("{}{below}", world.url(channel));
+            let known = world.http.request(method.clone(), url("slack")).send().await.unwrap();
+            assert_eq!(known.status(), 405, "{method}");
+            assert_eq!(known.headers()["allow"], "GET, POST, PUT", "{method}");
+            let unknown = world.http.request(method.clone(), url("nobody")).send().await.unwrap();
+            assert_eq!(unknown.status(), 404, "{method}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

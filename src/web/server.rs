@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle, Service, ServiceResponse};
 use actix_web::http::KeepAlive;
-use actix_web::http::header::{AUTHORIZATION, RETRY_AFTER};
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::http::header::{ALLOW, AUTHORIZATION, RETRY_AFTER};
+use actix_web::{App, HttpResponse, HttpServer, Resource, Route, guard, web};
 
 use super::health::{Readiness, livez, readyz};
 use super::intake::{Intake, RETRY_AFTER_SECS, webhook};
+use crate::domain::id::ChannelName;
 use crate::domain::secret::Secret;
 use crate::signature::equal;
 use crate::store::Store;
@@ -47,11 +48,15 @@ pub fn public(
         App::new()
             .app_data(intake.clone())
             .app_data(web::Data::new(intake.readiness.clone()))
-            .route("/livez", web::get().to(livez))
-            .route("/readyz", web::get().to(readyz))
-            .route("/webhooks/{channel}{rest:(/.*)?}", web::post().to(webhook))
-            .route("/webhooks/{channel}{rest:(/.*)?}", web::get().to(webhook))
-            .route("/webhooks/{channel}{rest:(/.*)?}", web::put().to(webhook))
+            .service(page("/livez", web::to(livez)))
+            .service(page("/readyz", web::to(readyz)))
+            .service(
+                web::resource("/webhooks/{channel}{rest:(/.*)?}")
+                    .route(web::post().to(webhook))
+                    .route(web::get().to(webhook))
+                    .route(web::put().to(webhook))
+                    .default_service(web::to(no_webhook)),
+            )
     })
     .listen(listener)?
     .keep_alive(keep_alive)
@@ -96,9 +101,9 @@ pub fn admin(listener: TcpListener, state: AdminState) -> std::io::Result<Listen
         App::new()
             .app_data(web::Data::new(state.clone()))
             .app_data(web::Data::new(state.readiness.clone()))
-            .route("/livez", web::get().to(livez))
-            .route("/readyz", web::get().to(readyz))
-            .route("/metrics", web::get().to(metrics))
+            .service(page("/livez", web::to(livez)))
+            .service(page("/readyz", web::to(readyz)))
+            .service(page("/metrics", web::to(metrics)))
             .wrap_fn(move |request, service| {
                 let given = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes().to_vec());
                 let allowed = token.as_ref().is_none_or(|token| {
@@ -129,6 +134,25 @@ pub fn admin(listener: TcpListener, state: AdminState) -> std::io::Result<Listen
 /// `/metrics`, `/livez` and `/readyz` without a token.
 pub fn listen_metrics(listener: TcpListener, state: AdminState) -> std::io::Result<Listener> {
     admin(listener, AdminState { token: None, ..state })
+}
+
+/// What is only looked at.
+fn page(path: &str, shown: Route) -> Resource {
+    let looking = guard::Any(guard::Get()).or(guard::Head());
+    web::resource(path).route(shown.guard(looking)).default_service(web::to(async || only("GET, HEAD")))
+}
+
+async fn no_webhook(path: web::Path<(String, String)>, intake: web::Data<Intake>) -> HttpResponse {
+    let (name, _) = path.into_inner();
+    if intake.channels.contains_key(&ChannelName::new(name)) {
+        only("GET, POST, PUT")
+    } else {
+        HttpResponse::NotFound().finish()
+    }
+}
+
+fn only(methods: &'static str) -> HttpResponse {
+    HttpResponse::MethodNotAllowed().insert_header((ALLOW, methods)).finish()
 }
 
 async fn metrics(state: web::Data<AdminState>) -> HttpResponse {
