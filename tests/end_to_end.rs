@@ -163,6 +163,47 @@ async fn pages_can_be_looked_at_with_get_and_head_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_operators_will_have_says_on_the_admin_listener_alone_that_it_is_not_built_yet() {
+    let scrape = support::fleet::free_address(41);
+    let world = World::start(&format!("[metrics]\nlisten = \"{scrape}\"\n{CHANNELS}")).await;
+    for path in ["/", "/api/v1/messages", "/api/v1/a/b"] {
+        let later = world.http.get(format!("http://{}{path}", world.process().admin)).send().await.unwrap();
+        assert_eq!(later.status(), 501, "{path}");
+        assert_eq!(later.text().await.unwrap(), "not built yet\n", "{path}");
+        for listener in [world.process().address.clone(), scrape.to_string()] {
+            let nothing = world.http.get(format!("http://{listener}{path}")).send().await.unwrap();
+            assert_eq!(nothing.status(), 404, "{listener}{path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_listener_asks_for_its_token_and_takes_the_schemes_name_in_any_case() {
+    let world = World::start(&format!("[admin]\ntoken = \"admin-token-0123456789\"\n{CHANNELS}")).await;
+    for (given, status) in [
+        ("Bearer admin-token-0123456789", 200),
+        ("bearer admin-token-0123456789", 200),
+        ("BEARER admin-token-0123456789", 200),
+        ("Bearer ADMIN-token-0123456789", 401),
+        ("Bearer admin-token-012345678", 401),
+        ("Beareradmin-token-0123456789", 401),
+        ("Basic admin-token-0123456789", 401),
+        ("bear", 401),
+        ("", 401),
+    ] {
+        for path in ["/metrics", "/livez"] {
+            let request = world.http.get(format!("http://{}{path}", world.process().admin));
+            let answer = request.header("authorization", given).send().await.unwrap();
+            assert_eq!(answer.status(), status, "{given}");
+            let asks = answer.headers().get("www-authenticate").map(|value| value.to_str().unwrap());
+            assert_eq!(asks, (status == 401).then_some("Bearer"), "{given}");
+        }
+    }
+    let page = world.http.get(format!("http://{}/", world.process().admin)).send().await.unwrap();
+    assert_eq!(page.status(), 401, "it is not told to everybody what there is");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_method_on_a_channel_gets_405_and_on_no_channel_404() {
     let world = World::start(CHANNELS).await;
     for method in [Method::HEAD, Method::DELETE, Method::PATCH, Method::OPTIONS] {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle, Service, ServiceResponse};
 use actix_web::http::KeepAlive;
-use actix_web::http::header::{ALLOW, AUTHORIZATION, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, AUTHORIZATION, ContentType, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpResponse, HttpServer, Resource, Route, guard, web};
 
 use super::health::{Readiness, livez, readyz};
@@ -95,6 +96,17 @@ pub fn waiting(listener: TcpListener, readiness: Readiness) -> std::io::Result<L
 
 /// `/metrics`, and what operators need.
 pub fn admin(listener: TcpListener, state: AdminState) -> std::io::Result<Listener> {
+    for_operators(listener, state, |config| {
+        config.route("/", web::to(not_built_yet)).route("/api/v1{rest:(/.*)?}", web::to(not_built_yet));
+    })
+}
+
+/// `/metrics`, `/livez` and `/readyz` without a token.
+pub fn listen_metrics(listener: TcpListener, state: AdminState) -> std::io::Result<Listener> {
+    for_operators(listener, AdminState { token: None, ..state }, |_| {})
+}
+
+fn for_operators(listener: TcpListener, state: AdminState, more: fn(&mut ServiceConfig)) -> std::io::Result<Listener> {
     let address = listener.local_addr()?;
     let server = HttpServer::new(move || {
         let token = state.token.clone();
@@ -104,18 +116,18 @@ pub fn admin(listener: TcpListener, state: AdminState) -> std::io::Result<Listen
             .service(page("/livez", web::to(livez)))
             .service(page("/readyz", web::to(readyz)))
             .service(page("/metrics", web::to(metrics)))
+            .configure(more)
             .wrap_fn(move |request, service| {
-                let given = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes().to_vec());
-                let allowed = token.as_ref().is_none_or(|token| {
-                    given.is_some_and(|given| equal(&given, format!("Bearer {}", token.expose()).as_bytes()))
-                });
+                let given = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+                let allowed = token.as_ref().is_none_or(|token| given.is_some_and(|given| is_bearer(given, token)));
                 let (answer, refused) =
                     if allowed { (Some(service.call(request)), None) } else { (None, Some(request)) };
                 async move {
                     match (answer, refused) {
                         (Some(answer), _) => answer.await,
                         (None, Some(request)) => {
-                            let refusal = HttpResponse::Unauthorized().finish();
+                            let refusal =
+                                HttpResponse::Unauthorized().insert_header((WWW_AUTHENTICATE, "Bearer")).finish();
                             Ok(ServiceResponse::new(request.into_parts().0, refusal))
                         }
                         (None, None) => Err(actix_web::error::ErrorInternalServerError("no request")),
@@ -131,9 +143,15 @@ pub fn admin(listener: TcpListener, state: AdminState) -> std::io::Result<Listen
     Ok(Listener { address, handle: server.handle(), server })
 }
 
-/// `/metrics`, `/livez` and `/readyz` without a token.
-pub fn listen_metrics(listener: TcpListener, state: AdminState) -> std::io::Result<Listener> {
-    admin(listener, AdminState { token: None, ..state })
+/// Whether it carries the token; the scheme's name is written as one likes.
+fn is_bearer(given: &[u8], token: &Secret) -> bool {
+    given.split_at_checked("Bearer ".len()).is_some_and(|(scheme, given)| {
+        scheme.eq_ignore_ascii_case(b"Bearer ") && equal(given, token.expose().as_bytes())
+    })
+}
+
+async fn not_built_yet() -> HttpResponse {
+    HttpResponse::NotImplemented().content_type(ContentType::plaintext()).body("not built yet\n")
 }
 
 /// What is only looked at.
