@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use fini_bridge::app::sandbox::fini::Change;
 use serde_json::{Value, json};
-use support::balancer::{Balancer, Kind};
+use support::balancer::{Balancer, HOST, Kind};
 use support::fleet::{Fleet, Stores, free_address};
 use support::relay::{Relay, Weather};
 use support::senders::{self, CHANNELS, Signed};
@@ -58,6 +58,7 @@ behind_both! {
     only_webhooks_are_for_the_world
     a_signature_over_the_address_holds_by_the_headers_of_a_trusted_proxy
     a_signature_over_the_address_holds_by_public_url
+    a_port_that_a_sender_claims_counts_for_nothing
     what_a_sender_claims_of_its_address_counts_for_nothing
     a_rolling_restart_shows_no_sender_an_error_and_stores_nothing_twice
     a_killed_replica_shows_no_sender_an_error_and_stores_nothing_twice
@@ -278,6 +279,20 @@ async fn a_signature_over_the_address_holds_by_public_url(kind: Kind) {
     assert_eq!(balancer.request_to(ODD_PATH, signed).send().await.unwrap().status(), 200);
     let signed = signed_for(&format!("{}{ODD_PATH}", balancer.base()));
     assert_eq!(balancer.request_to(ODD_PATH, signed).send().await.unwrap().status(), 401);
+}
+
+async fn a_port_that_a_sender_claims_counts_for_nothing(kind: Kind) {
+    let fleet = one(&format!("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\n{SIGNED_ADDRESS}")).await;
+    let balancer = Balancer::start(kind, &fleet.addresses()).await;
+    // Without a port in its address the client goes to the balancer's all the same.
+    let claim = |port: &str| {
+        let signed = signed_for(&format!("https://{HOST}{port}{ODD_PATH}"));
+        let request = balancer.http.post(format!("https://{HOST}{ODD_PATH}")).body(signed.body);
+        let headers = signed.headers.into_iter().chain([("x-forwarded-port".to_owned(), "8443".to_owned())]);
+        headers.fold(request, |request, (name, value)| request.header(name, value))
+    };
+    assert_eq!(claim(":8443").send().await.unwrap().status(), 401);
+    assert_eq!(claim("").send().await.unwrap().status(), 200);
 }
 
 async fn what_a_sender_claims_of_its_address_counts_for_nothing(kind: Kind) {

@@ -111,10 +111,22 @@ pub fn raw(
 fn seen_base(request: &HttpRequest, trusted: &TrustedProxies) -> String {
     let forwarded = request.peer_addr().is_some_and(|peer| trusted.trusts(peer.ip()));
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let first = |name: &str| header(name).filter(|_| forwarded).and_then(|list| list.split(',').next()).map(str::trim);
+    let first = |name: &str| {
+        let value = header(name).filter(|_| forwarded)?.split(',').next()?.trim();
+        Some(value).filter(|value| !value.is_empty())
+    };
     let scheme = first("x-forwarded-proto").filter(|scheme| ["http", "https"].contains(scheme)).unwrap_or("http");
     let host = first("x-forwarded-host").or_else(|| header("host")).unwrap_or("localhost");
-    format!("{scheme}://{host}")
+    let has_port = host.rsplit(']').next().is_some_and(|behind| behind.contains(':'));
+    let usual = if scheme == "https" { 443 } else { 80 };
+    match first("x-forwarded-port").and_then(port).filter(|port| *port != usual && !has_port) {
+        Some(port) => format!("{scheme}://{host}:{port}"),
+        None => format!("{scheme}://{host}"),
+    }
+}
+
+fn port(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|port| *port != 0 && text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -140,5 +152,44 @@ mod tests {
         assert_eq!(read(&bodies, 5 * UNIT).await.unwrap().bytes.len(), 5 * UNIT);
         assert_eq!(second.bytes.len(), 10 * UNIT);
         assert_eq!(read(&bodies, 10 * UNIT + 1).await.err(), Some(StatusCode::PAYLOAD_TOO_LARGE));
+    }
+
+    fn seen(peer: &str, headers: &[(&str, &str)]) -> String {
+        let trusted = TrustedProxies::parse(&["10.0.0.0/8".to_owned()]).unwrap();
+        let request = TestRequest::post().peer_addr(format!("{peer}:5000").parse().unwrap());
+        let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
+        seen_base(&request.to_http_request(), &trusted)
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_the_port_where_the_host_has_none_and_the_scheme_means_another() {
+        for (scheme, host, port, expected) in [
+            ("https", "a.example", "8443", "https://a.example:8443"),
+            ("https", "a.example", " 8443 , 80", "https://a.example:8443"),
+            ("https", "a.example", "443", "https://a.example"),
+            ("http", "a.example", "80", "http://a.example"),
+            ("http", "a.example", "443", "http://a.example:443"),
+            ("https", "a.example:9443", "8443", "https://a.example:9443"),
+            ("https", "[2001:db8::1]", "8443", "https://[2001:db8::1]:8443"),
+            ("https", "[2001:db8::1]:9443", "8443", "https://[2001:db8::1]:9443"),
+            ("https", "", "8443", "https://own.example:8443"),
+        ] {
+            let headers = [
+                ("host", "own.example"),
+                ("x-forwarded-proto", scheme),
+                ("x-forwarded-host", host),
+                ("x-forwarded-port", port),
+            ];
+            assert_eq!(seen("10.1.2.3", &headers), expected, "{scheme} {host} {port}");
+            assert_eq!(seen("192.0.2.1", &headers), "http://own.example", "nobody else is believed");
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_ignored() {
+        for port in ["", "0", "65536", "+8443", "-1", "84 43", "https", "8443/x", "8443@elsewhere.example"] {
+            let headers = [("x-forwarded-host", "a.example"), ("x-forwarded-port", port)];
+            assert_eq!(seen("10.1.2.3", &headers), "http://a.example", "{port:?}");
+        }
     }
 }
