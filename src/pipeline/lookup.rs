@@ -53,10 +53,12 @@ impl Turns {
         let settled = elapsed >= key.settle;
 
         let Some(id) = conversation.interaction_id.clone() else {
-            // A conversation that nobody can find is not guessed at: another one begins. One that couldn't be
-            // looked for may still be found.
+            // A conversation that nobody can find is not guessed at: another one begins. The time in which nobody
+            // looked (this process wasn't there, or was told to wait) doesn't count.
             let is_over = match discovery.want(conversation) {
-                Search::Looking { looks, .. } => patience.is_over(answered, looks, elapsed),
+                Search::Looking { looks, looked } => {
+                    patience.is_over(answered, looks, elapsed) || settled && looked >= key.settle
+                }
                 Search::Hopeless => answered || settled,
             };
             return Ok(if is_over {
