@@ -136,7 +136,11 @@ impl Discovery {
                 continue;
             };
             let due = last_sweep.map_or(due, |last| due.max(last + BETWEEN_SWEEPS));
-            tokio::time::sleep_until(due.into()).await;
+            tokio::select! {
+                () = tokio::time::sleep_until(due.into()) => {}
+                // Another is wanted, perhaps sooner.
+                () = self.wake.notified() => continue,
+            }
             last_sweep = Some(Instant::now());
             match self.sweep().await {
                 Ok(()) => failures = 0,
