@@ -296,7 +296,7 @@ on_both_stores! {
 async fn an_answer_that_comes_while_the_database_is_away_is_kept_until_it_is_back() {
     let server = database::Server::start();
     let url = server.url(&server.database().await);
-    let world = World::start_on(Some(url), &settings()).await;
+    let world = World::start_on(Some(url), &settings().replace("\"2s\"", "\"30s\"")).await;
     // So that an answer that is not kept is lost for good.
     world.fini.change(Change { echo_user_attributes: Some(false), ..Change::default() });
     world.fini.faults().add(lost(Effect::Answered, Then::Hold));

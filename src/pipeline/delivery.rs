@@ -204,7 +204,7 @@ impl Deliveries {
                 moves.push(part.id);
                 let is_lost = moves.iter().filter(|id| **id == part.id).count() > MOST_MOVES;
                 if address != part.address && !is_lost {
-                    self.foundation.store.moved(&held.lease, part.id, &address).await?;
+                    insist(|| self.foundation.store.moved(&held.lease, part.id, &address)).await?;
                     return Ok(Lane::Changed);
                 }
                 room.gate.worked();

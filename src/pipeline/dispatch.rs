@@ -86,13 +86,17 @@ pub async fn run<W: Worker>(worker: Arc<W>, leasing: Leasing) {
     let hand: Hand = Arc::default();
     let freed = Arc::new(Notify::new());
     let renewing = leasing.tasks.spawn(renew(hand.clone(), leasing.clone()));
+    let mut is_away = false;
 
     while !leasing.stop.is_cancelled() {
+        // Leases that ran out while the store was away are still in hand: they come before others', and before our own
+        // look for lanes, which would take them from those who work in them.
+        is_away = is_away && !prolong(&hand, &leasing).await;
         bell.mark_unchanged();
         let wants: Vec<Want> = worker.rooms().iter().filter_map(Room::want).collect();
         let opens = worker.rooms().iter().filter_map(|room| room.gate.opens_in()).min();
         let mut pause = opens.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN);
-        if !wants.is_empty() {
+        if !wants.is_empty() && !is_away {
             let begun = Instant::now();
             match leasing.store.lease(work, &leasing.owner, &wants, leasing.ttl).await {
                 Ok(leases) if leases.is_empty() => {
@@ -112,7 +116,10 @@ pub async fn run<W: Worker>(worker: Arc<W>, leasing: Leasing) {
                     }
                     continue;
                 }
-                Err(error) => tracing::warn!(%error, "lanes can't be leased"),
+                Err(error) => {
+                    is_away = true;
+                    tracing::warn!(%error, "lanes can't be leased");
+                }
             }
         }
         tokio::select! {
@@ -195,32 +202,40 @@ async fn renew(hand: Hand, leasing: Leasing) {
             _ = tick.tick() => {}
             () = leasing.abort.cancelled() => return,
         }
-        let until = Instant::now() + leasing.ttl;
-        let leases: Vec<Lease> = match hand.lock() {
-            Ok(hand) => hand.values().filter(|it| it.is_due(until, leasing.ttl)).map(|it| it.lease.clone()).collect(),
-            Err(_) => return,
-        };
-        if leases.is_empty() {
-            continue;
+        prolong(&hand, &leasing).await;
+    }
+}
+
+/// False: the store can't be used now.
+async fn prolong(hand: &Hand, leasing: &Leasing) -> bool {
+    let until = Instant::now() + leasing.ttl;
+    let leases: Vec<Lease> = match hand.lock() {
+        Ok(hand) => hand.values().filter(|it| it.is_due(until, leasing.ttl)).map(|it| it.lease.clone()).collect(),
+        Err(_) => return false,
+    };
+    if leases.is_empty() {
+        return true;
+    }
+    let renewed = match leasing.store.renew(&leasing.owner, &leases, leasing.ttl).await {
+        Ok(renewed) => renewed,
+        Err(error) => {
+            tracing::warn!(%error, "leases can't be renewed");
+            return false;
         }
-        match leasing.store.renew(&leasing.owner, &leases, leasing.ttl).await {
-            Ok(renewed) => {
-                let Ok(hand) = hand.lock() else { return };
-                for (lease, renewed) in leases.iter().zip(renewed) {
-                    let Some(entry) = hand.get(&lease.lane).filter(|entry| entry.lease.fence == lease.fence) else {
-                        continue;
-                    };
-                    match renewed {
-                        Renewed::Yes => entry.is_valid_until(until),
-                        Renewed::NotNow => {}
-                        Renewed::Lost => {
-                            tracing::warn!(chat = %lease.chat_ref, "a lane was lost to another holder");
-                            entry.lost.cancel();
-                        }
-                    }
-                }
+    };
+    let Ok(hand) = hand.lock() else { return false };
+    for (lease, renewed) in leases.iter().zip(renewed) {
+        let Some(entry) = hand.get(&lease.lane).filter(|entry| entry.lease.fence == lease.fence) else {
+            continue;
+        };
+        match renewed {
+            Renewed::Yes => entry.is_valid_until(until),
+            Renewed::NotNow => {}
+            Renewed::Lost => {
+                tracing::warn!(chat = %lease.chat_ref, "a lane was lost to another holder");
+                entry.lost.cancel();
             }
-            Err(error) => tracing::warn!(%error, "leases can't be renewed"),
         }
     }
+    true
 }

@@ -13,10 +13,33 @@ use crate::store::{Doubt, StoreError, Turn, TurnOutcome, TurnState};
 
 /// Between looks, after `fini.settle`: nobody could tell so far.
 const LOOK_SELDOM: Duration = Duration::from_secs(10);
-/// A question that Fini failed on so often, while it answered others after each call, is the reason itself …
-const MOST_ASKED: u32 = 5;
-/// … or so often, where few others write, after any of them.
-const MOST_ASKED_QUIETLY: u32 = 10;
+/// A question that Fini failed on so often is the reason itself …
+const MOST_FAILED: u32 = 5;
+/// … if others were answered after so many of these calls. After one of them proves nothing: an outage ended.
+const OUTLIVED: u32 = 2;
+
+/// The calls of one turn whose outcome was unknown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Failures {
+    calls: u32,
+    /// So many of them were followed by an answer to somebody else, before the next.
+    outlived: u32,
+    /// Which call was counted last.
+    last: u32,
+}
+
+impl Failures {
+    fn with(self, call: u32, is_outlived: bool) -> Self {
+        if call == self.last {
+            return self;
+        }
+        Self { calls: self.calls + 1, outlived: self.outlived + u32::from(is_outlived), last: call }
+    }
+
+    fn are_the_questions_own(self) -> bool {
+        self.calls >= MOST_FAILED && self.outlived >= OUTLIVED
+    }
+}
 
 impl Turns {
     pub(super) async fn look_up(&self, held: &Held, channel: &Channel, turn: Turn, now: Timestamp) -> Step {
@@ -52,12 +75,12 @@ impl Turns {
                 store.unknown(&held.lease, turn.id, Doubt::NotLooked, after, "backing_off").await?;
                 Ok(Lane::Released)
             }
-            Found::Nothing { .. } if self.is_poisoned(channel, &turn, now).await? => {
-                let detail = format!("Fini failed on it {} times, and answered others meanwhile.", turn.asked);
-                let outcome = TurnOutcome::Failed { reason: "fini_keeps_failing".to_owned(), detail };
-                self.end(held, channel, turn.into(), outcome, &[], now).await
-            }
             Found::Nothing { new_conversation } => {
+                if let Some(Failures { calls, .. }) = self.poisoned(channel, &turn, now).await? {
+                    let detail = format!("Fini failed on it {calls} times, and answered others meanwhile.");
+                    let outcome = TurnOutcome::Failed { reason: "fini_keeps_failing".to_owned(), detail };
+                    return self.end(held, channel, turn.into(), outcome, &[], now).await;
+                }
                 if let TurnState::Unknown { answered, .. } = turn.state {
                     // After a call without an answer Fini may still come to store it, beyond `settle`.
                     let after = if answered { "failed" } else { "unanswered" };
@@ -77,21 +100,16 @@ impl Turns {
         }
     }
 
-    /// Whether it is this question that Fini fails on: others were answered between its calls. In an outage
-    /// nothing else works either, and the question waits for its end.
-    async fn is_poisoned(&self, channel: &Channel, turn: &Turn, now: Timestamp) -> Result<bool, StoreError> {
-        let TurnState::Unknown { asked_at, .. } = turn.state else { return Ok(false) };
+    /// Its calls so far that failed, if it is this question that Fini fails on: others were answered between them. In an
+    /// outage nothing else works either, and the question waits for its end.
+    async fn poisoned(&self, channel: &Channel, turn: &Turn, now: Timestamp) -> Result<Option<Failures>, StoreError> {
+        let TurnState::Unknown { asked_at, .. } = turn.state else { return Ok(None) };
         let (_, room, _) = self.key(channel)?;
-        if room.gate.worked_within(now.since(asked_at)) {
-            self.outlived.insert(turn.id, turn.asked).await;
-        }
-        Ok(is_the_reason(turn.asked, self.outlived.get(&turn.id).await.unwrap_or(0)))
+        let is_outlived = room.gate.worked_within(now.since(asked_at));
+        let failures = self.failures.get(&turn.id).await.unwrap_or_default().with(turn.asked, is_outlived);
+        self.failures.insert(turn.id, failures).await;
+        Ok(Some(failures).filter(|failures| failures.are_the_questions_own()))
     }
-}
-
-/// `outlived`: after so many of its calls others were answered.
-fn is_the_reason(asked: u32, outlived: u32) -> bool {
-    (asked >= MOST_ASKED && outlived == asked) || (asked >= MOST_ASKED_QUIETLY && outlived > 0)
 }
 
 /// When its last call ended without telling what became of it.
@@ -113,12 +131,26 @@ fn rest_before_another(turn: &Turn, now: Timestamp) -> Duration {
 mod tests {
     use super::*;
 
+    fn failed(outlived: &[bool]) -> Failures {
+        (1..).zip(outlived).fold(Failures::default(), |failures, (call, outlived)| failures.with(call, *outlived))
+    }
+
     #[test]
     fn a_question_is_the_reason_when_others_were_answered_between_its_failures() {
-        assert!(is_the_reason(5, 5), "after each of five");
-        assert!(is_the_reason(10, 1), "where few write: after one of ten");
-        for (asked, outlived) in [(4, 4), (5, 4), (9, 8), (10, 0), (1000, 0)] {
-            assert!(!is_the_reason(asked, outlived), "{asked}, {outlived}: it may be an outage");
-        }
+        assert!(failed(&[true; 5]).are_the_questions_own());
+        assert!(failed(&[true, false, false, false, true]).are_the_questions_own(), "few others write");
+        assert!(!failed(&[true; 4]).are_the_questions_own());
+    }
+
+    #[test]
+    fn an_outage_and_its_end_leave_a_question_another_call() {
+        assert!(!failed(&[false; 1000]).are_the_questions_own());
+        assert!(!failed(&[false, false, false, false, false, false, true]).are_the_questions_own());
+    }
+
+    #[test]
+    fn a_call_counts_once_however_often_it_is_looked_at() {
+        let failures = (0..10).fold(Failures::default(), |failures, _| failures.with(5, true));
+        assert!(!failures.are_the_questions_own());
     }
 }

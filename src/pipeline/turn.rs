@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::channel::Channel;
 use super::discovery::{Discovery, Search};
 use super::dispatch::{Held, Worker};
+use super::doubt::Failures;
 use super::gate::{Gate, Room};
 use super::mapping::Mapping;
 use super::plan::{self, Batch, Patience, Plan, REFERENCE_ATTRIBUTE};
@@ -39,15 +40,15 @@ const DISCOVERY_LOOK: Duration = Duration::from_millis(500);
 /// What a 500 leaves open is settled after this: Fini is done with the call, a read may lag.
 const ANSWERED: Duration = Duration::from_secs(3);
 /// Turns at most that are watched for being the reason why Fini fails.
-const OUTLIVED: u64 = 10_000;
+const MOST_WATCHED: u64 = 10_000;
 
 pub struct Turns {
     pub(super) foundation: Arc<Foundation>,
     pub(super) mapping: Mapping,
     pub(super) discoveries: Vec<Arc<Discovery>>,
     rooms: Vec<Room>,
-    /// After how many calls of a turn that Fini fails on it answered others.
-    pub(super) outlived: Cache<TurnId, u32>,
+    /// Of turns that Fini may be failing on by themselves.
+    pub(super) failures: Cache<TurnId, Failures>,
     stop: CancellationToken,
 }
 
@@ -162,8 +163,8 @@ impl Turns {
         let rooms = foundation.keys.iter().enumerate().map(room).collect();
         let mapping = Mapping::new(foundation.store.clone(), foundation.cache_capacity);
         // Longer than any pause between two calls; a lane that went to another replica is forgotten.
-        let outlived = Cache::builder().max_capacity(OUTLIVED).time_to_idle(Duration::from_secs(3600)).build();
-        Self { foundation, mapping, discoveries, rooms, outlived, stop }
+        let failures = Cache::builder().max_capacity(MOST_WATCHED).time_to_idle(Duration::from_secs(3600)).build();
+        Self { foundation, mapping, discoveries, rooms, failures, stop }
     }
 
     async fn step(&self, held: &Held) -> Step {
@@ -340,7 +341,7 @@ impl Turns {
         let (_, _, discovery) = self.key(channel)?;
         let waited = now.since(answered_at.max(question.received_at));
         Ok(match discovery.want(conversation) {
-            Search::Looking { looked, .. } if waited.min(looked) < DISCOVERY => Aim::Wait,
+            Search::Looking { looks, looked } if waited < DISCOVERY || looks < 2 && looked < DISCOVERY => Aim::Wait,
             Search::Looking { .. } | Search::Hopeless => Aim::Abandon,
         })
     }
@@ -436,7 +437,7 @@ impl Turns {
         };
         insist(|| self.foundation.store.end(&held.lease, &end)).await?;
         failpoint::reach("turn.ended");
-        self.outlived.invalidate(&end.turn).await;
+        self.failures.invalidate(&end.turn).await;
         Ok(Lane::Kept)
     }
 }

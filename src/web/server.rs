@@ -63,7 +63,7 @@ pub fn public(
     .keep_alive(keep_alive)
     .client_request_timeout(HEAD_WITHIN)
     // Seconds at the end of the drain; answers that wait for a turn have been told to end before.
-    .shutdown_timeout(drain.as_secs().clamp(1, 30))
+    .shutdown_timeout(drain.as_secs().clamp(1, 10))
     // A caller that is gone is noticed at once: its answer goes out as a callback then.
     .h1_allow_half_closed(false)
     .disable_signals()

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use fini_bridge::domain::id::MessageId;
 use fini_bridge::store::postgres::OpenError;
 use fini_bridge::store::{Accepted, Mode, NewItem, Renewed, Store, StoreError, Work};
+use tokio_postgres::Client;
 
 use crate::actors::*;
 use crate::database::{Server, server};
@@ -80,6 +81,50 @@ async fn a_transaction_that_hangs_in_one_lane_holds_up_no_other() {
     assert_eq!(lease_all(store.as_ref(), Work::Turns).await.len(), 20);
     soon("alice's lane", Duration::from_secs(10), async || !lease_all(store.as_ref(), Work::Turns).await.is_empty())
         .await;
+}
+
+async fn set_clock(client: &Client, ahead: Duration) {
+    let sql = format!(
+        "CREATE OR REPLACE FUNCTION fini_bridge.now_ms() RETURNS bigint LANGUAGE sql VOLATILE AS
+         $$ SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint + {} $$",
+        ahead.as_millis()
+    );
+    client.batch_execute(&sql).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_began_before_the_clock_was_set_back_and_is_written_after_it_was_noticed_stops_no_chat() {
+    let name = server().database().await;
+    let store = open(&server().url(&name)).await;
+    let clock = server().connect(&name).await;
+    say(store.as_ref(), "alice", "hello").await;
+    turn(store.as_ref(), vec![]).await;
+    say(store.as_ref(), "bob", "hello").await;
+    let bob = lease(store.as_ref(), Work::Turns).await;
+    let next_due = async || store.next_due(Work::Turns, &[shop()]).await.unwrap();
+    let mut writing = server().connect(&name).await;
+    let writes = writing.transaction().await.unwrap();
+    writes.execute("SELECT 1 FROM fini_bridge.schedule WHERE lane <> $1 FOR UPDATE", &[&bob.lane.0]).await.unwrap();
+    set_clock(&clock, HOUR).await;
+    let late = tokio::spawn({
+        let store = store.clone();
+        async move { try_say(store.as_ref(), "alice", "late").await }
+    });
+    soon("it waits for the lane", Duration::from_secs(2), async || {
+        let sql = "SELECT 1 FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'";
+        !clock.query(sql, &[&name]).await.unwrap().is_empty()
+    })
+    .await;
+    store.renew(&owner(), std::slice::from_ref(&bob), TTL).await.unwrap();
+    set_clock(&clock, Duration::ZERO).await;
+    soon("it is noticed", Duration::from_secs(2), async || next_due().await <= Some(Duration::from_secs(10))).await;
+    clock.execute("UPDATE fini_bridge.schedule SET due_at = NULL WHERE lane = $1", &[&bob.lane.0]).await.unwrap();
+    writes.rollback().await.unwrap();
+    assert!(matches!(late.await.unwrap(), Ok(Accepted::New(_))));
+    soon("alice is due", Duration::from_secs(10), async || {
+        next_due().await.is_some_and(|due| due <= Duration::from_secs(10))
+    })
+    .await;
 }
 
 /// Writing in a lane takes its row: a busy one must neither lose its lease nor hold up the others' renewal.

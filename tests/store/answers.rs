@@ -182,6 +182,20 @@ promises! {
         }
     }
 
+    async fn who_asked_twice_and_gave_up_once_has_the_answer(world: World) {
+        let store = world.store.as_ref();
+        let first = say_and_wait(store, "a").await;
+        let second = say_and_wait(store, "b").await;
+        turn(store, vec![part(0, "x")]).await;
+        for id in [first, second] {
+            store.claim_answer(id).await.unwrap();
+        }
+        store.answer_left(first).await.unwrap();
+        store.stop_waiting(first).await.unwrap();
+        store.answer_left(second).await.unwrap();
+        assert_eq!(state(store, first).await.0, MessageState::Done);
+    }
+
     async fn who_gives_up_gets_the_answer_that_left_in_anothers_response(world: World) {
         let store = world.store.as_ref();
         let first = say_and_wait(store, "a").await;

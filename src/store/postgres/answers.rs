@@ -98,7 +98,7 @@ pub(super) async fn left(tx: &Tx<'_>, message: MessageId) -> Result<()> {
 pub(super) async fn stop_waiting(tx: &Tx<'_>, message: MessageId) -> Result<()> {
     let found = asked_locked(tx, message).await?;
     tx.run(
-        "UPDATE fini_bridge.messages SET wait_until = NULL WHERE id = $1 AND wait_until IS NOT NULL",
+        "UPDATE fini_bridge.messages SET wait_until = NULL WHERE id = $1 AND wait_until > 0",
         params![message.to_string()],
     )
     .await?;

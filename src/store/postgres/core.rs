@@ -30,6 +30,9 @@ const NOW: &str = "SELECT fini_bridge.now_ms()";
 const BEGIN_WITHIN: Duration = Duration::from_secs(2);
 /// Beyond the server's own limits: the server or the way to it is gone.
 const WORK_WITHIN: Duration = Duration::from_secs(7);
+/// A transaction that began before the clock was set back commits the old time: mostly within a lock's time-out, at
+/// last within all that a transaction may take.
+const LATE_WRITES: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(15)];
 /// Others can be in the way for a moment.
 const TRIES: u32 = 5;
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -101,17 +104,19 @@ impl Core {
         self.belfry.pull(super::bells::TURNS | super::bells::DELIVERIES);
     }
 
-    /// Mends the schedule whenever the database's clock was set back.
+    /// Mends the schedule whenever the database's clock was set back, and again for those who had begun before.
     pub(super) async fn keep_time(&self) {
+        let mut again = [].iter();
         loop {
-            self.set_back.notified().await;
-            match self.write(|tx| lanes::set_back(tx).boxed()).await {
-                Ok(()) => tracing::warn!("the database's clock was set back"),
+            let pause = again.next().copied().unwrap_or(Duration::MAX);
+            if timeout(pause, self.set_back.notified()).await.is_ok() {
+                tracing::warn!("the database's clock was set back");
+                again = LATE_WRITES.iter();
+            }
+            if self.write(|tx| lanes::set_back(tx).boxed()).await.is_err() {
                 // Noticed in a transaction that has just worked: this one may too in a moment.
-                Err(_) => {
-                    sleep(LOOK_AGAIN).await;
-                    self.set_back.notify_one();
-                }
+                sleep(LOOK_AGAIN).await;
+                self.set_back.notify_one();
             }
         }
     }

@@ -91,7 +91,7 @@ pub(super) fn left(tx: &Tx<'_>, message: MessageId) -> Result<()> {
 
 pub(super) fn stop_waiting(tx: &Tx<'_>, message: MessageId) -> Result<()> {
     let id = message.to_string();
-    tx.run("UPDATE messages SET wait_until = NULL WHERE id = ?1", params![id])?;
+    tx.run("UPDATE messages SET wait_until = NULL WHERE id = ?1 AND wait_until > 0", params![id])?;
     let Some(Asked { turn: Some(turn), lane: Some(lane), .. }) = asked(tx, message)? else { return Ok(()) };
     hand_over(tx, lane, &turn)
 }
