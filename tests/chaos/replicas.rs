@@ -130,7 +130,8 @@ pub async fn rolling_restarts(kind: Kind, behind: balancer::Kind, form: Form, di
         for replica in 0..cluster.size() {
             cluster.terminate(replica).await;
             cluster.serve(replica, &[]).await;
-            if begun.elapsed() >= Duration::from_secs(minute * (kills + 1)) {
+            // In the middle of each minute.
+            if begun.elapsed() >= Duration::from_secs(minute * kills + minute / 2) {
                 let victim = dice.below(cluster.size());
                 cluster.kill(victim);
                 cluster.serve(victim, &[]).await;
