@@ -169,6 +169,7 @@ impl Gateway {
             let _ = public.task.await;
         }
         self.afterwards.finish(WRITTEN_DOWN).await;
+        self.store.leave().await;
         if !ended {
             tracing::warn!("some turns did not end within server.drain_timeout: they go on after the next start");
         }

@@ -66,6 +66,9 @@ pub trait Store: Send + Sync + 'static {
     /// Rings at least for what this process changed; others' changes are found by looking.
     fn bells(&self) -> Bells;
 
+    /// Before this process ends: the others are told that it left them something.
+    async fn leave(&self) {}
+
     /// Whether other replicas use it too: then its being away doesn't make this replica unready.
     fn is_shared(&self) -> bool;
 

@@ -20,6 +20,7 @@ const ALL: u8 = TURNS | DELIVERIES | ENDED;
 const CHANNEL: &str = "fini_bridge";
 /// A NOTIFY takes a lock of the whole server at its commit: at most this often per process.
 const NOTIFY_EVERY: Duration = Duration::from_millis(50);
+const AT_LAST_WITHIN: Duration = Duration::from_millis(500);
 const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 
 pub(super) const fn bit(work: Work) -> u8 {
@@ -89,15 +90,23 @@ pub(super) async fn tell(belfry: Arc<Belfry>, pool: Pool) {
     loop {
         belfry.something.notified().await;
         let rings = belfry.untold.swap(0, Ordering::Relaxed);
-        if rings != 0
-            && let Ok(client) = pool.get().await
-        {
-            let told = format!("SELECT pg_catalog.pg_notify('{CHANNEL}', '{} {rings}')", belfry.own);
-            if let Err(error) = client.batch_execute(&told).await {
-                tracing::debug!(%error, "other replicas were not told; they will look by themselves");
-            }
+        if rings != 0 {
+            pass_on(&belfry, &pool, rings).await;
         }
         tokio::time::sleep(NOTIFY_EVERY).await;
+    }
+}
+
+/// Whatever was rung last may not have been told yet, and nobody will once this process has ended.
+pub(super) async fn tell_at_last(belfry: &Belfry, pool: &Pool) {
+    let _ = tokio::time::timeout(AT_LAST_WITHIN, pass_on(belfry, pool, ALL)).await;
+}
+
+async fn pass_on(belfry: &Belfry, pool: &Pool, rings: u8) {
+    let Ok(client) = pool.get().await else { return };
+    let told = format!("SELECT pg_catalog.pg_notify('{CHANNEL}', '{} {rings}')", belfry.own);
+    if let Err(error) = client.batch_execute(&told).await {
+        tracing::debug!(%error, "other replicas were not told; they will look by themselves");
     }
 }
 

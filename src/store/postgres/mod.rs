@@ -100,6 +100,10 @@ impl Store for Postgres {
         self.core.belfry.bells()
     }
 
+    async fn leave(&self) {
+        bells::tell_at_last(&self.core.belfry, &self.core.pool).await;
+    }
+
     fn is_shared(&self) -> bool {
         true
     }
