@@ -185,3 +185,24 @@ async fn keys_and_chats_of_any_length_and_with_any_character_are_told_apart() {
     }
     assert_eq!(lease_all(store.as_ref(), Work::Turns).await.len(), names.len());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_leaving_replica_rang_last_is_told_to_the_others() {
+    let url = server().url(&server().database().await);
+    let (leaving, other) = (open(&url).await, open(&url).await);
+    let chat = || uuid::Uuid::new_v4().to_string();
+    soon("it listens", Duration::from_secs(10), || {
+        let (mut turns, leaving) = (other.bells().turns, leaving.clone());
+        async move {
+            say(leaving.as_ref(), &chat(), "hello").await;
+            tokio::time::timeout(Duration::from_millis(500), turns.changed()).await.is_ok()
+        }
+    })
+    .await;
+    // A ring that was told begins a pause, in which the next is not.
+    let turns = other.bells().turns;
+    say(leaving.as_ref(), &chat(), "at the last moment").await;
+    leaving.leave().await;
+    drop(leaving);
+    soon("it is told", Duration::from_secs(5), async || turns.has_changed().unwrap()).await;
+}
