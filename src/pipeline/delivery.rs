@@ -119,11 +119,11 @@ impl Deliveries {
         'look: loop {
             let (now, parts) = store.outgoing(&held.lease).await?;
             if parts.is_empty() {
-                return store.release(&held.lease, Next::WhenNeeded { merge_window: Duration::ZERO }).await;
+                return self.hand_back(held).await.map(drop);
             }
             for part in parts {
                 if self.stop.is_cancelled() {
-                    return store.release(&held.lease, Next::WhenNeeded { merge_window: Duration::ZERO }).await;
+                    return self.hand_back(held).await.map(drop);
                 }
                 match self.one(held, channel, room, &part, now, &mut moves).await? {
                     Lane::Kept => {}
@@ -132,6 +132,11 @@ impl Deliveries {
                 }
             }
         }
+    }
+
+    async fn hand_back(&self, held: &Held) -> Result<Lane, StoreError> {
+        self.foundation.store.release(&held.lease, Next::WhenNeeded { merge_window: Duration::ZERO }).await?;
+        Ok(Lane::Released)
     }
 
     async fn one(
@@ -158,7 +163,11 @@ impl Deliveries {
             }
         }
         if let Some(paces) = self.paces.get(&channel.name) {
-            paces.wait(held.lease.lane).await;
+            tokio::select! {
+                () = paces.wait(held.lease.lane) => {}
+                // No call is open: another replica may wait here just as well.
+                () = self.stop.cancelled() => return self.hand_back(held).await,
+            }
         }
         self.foundation.store.sending(&held.lease, part.id).await?;
         failpoint::reach("delivery.sending");
