@@ -4,10 +4,15 @@
 mod address;
 mod attributes;
 mod inbound;
+mod lint;
+mod placement;
+mod probe;
 mod protocol;
 mod reply;
 mod sample;
 mod template;
+mod time;
+mod unique_keys;
 mod verify;
 
 use std::path::PathBuf;
@@ -92,6 +97,7 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
         all.extend(address::warnings("callback_url", url));
     }
     if let Some(reply) = &config.reply {
+        all.extend(reply::warnings(reply));
         all.extend(reply.headers.iter().filter(|(_, value)| value.0.expose().contains("{{")).map(|(name, _)| {
             Problem::new(format!("reply.headers.{name}"), "is sent as it stands, with its {{", "${NAME} for a variable")
         }));

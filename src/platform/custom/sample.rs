@@ -78,8 +78,8 @@ impl Scheme {
         match self {
             Self::None => {}
             Self::Hmac(scheme) => {
-                if let Some(timestamp) = &scheme.timestamp {
-                    put(raw, &timestamp.name, &now.as_secs().to_string())?;
+                if let Some(at) = &scheme.timestamp {
+                    put_field(raw, &at.name, at.field.as_deref(), &now.as_secs().to_string())?;
                 }
                 for piece in &scheme.signed {
                     if let Signed::Header(name) = piece
@@ -89,7 +89,7 @@ impl Scheme {
                     }
                 }
                 let signature = scheme.sign(raw).ok_or_else(|| refused("the sample can't be signed"))?;
-                put(raw, &scheme.header, &signature)?;
+                put_field(raw, &scheme.header, scheme.field.as_deref(), &signature)?;
             }
             Self::Token(scheme) => {
                 let Some(secret) = scheme.secrets.first() else {
@@ -121,6 +121,13 @@ impl Scheme {
         }
         Ok(())
     }
+}
+
+/// Sets a header, or adds a field to it.
+fn put_field(raw: &mut RawWebhook, name: &str, field: Option<&str>, value: &str) -> Result<(), NoSample> {
+    let Some(field) = field else { return put(raw, name, value) };
+    let before = raw.header(name).map(|before| format!("{before},")).unwrap_or_default();
+    put(raw, name, &format!("{before}{field}={value}"))
 }
 
 fn put(raw: &mut RawWebhook, name: &str, value: &str) -> Result<(), NoSample> {
