@@ -163,23 +163,29 @@ impl Hmac {
         }
         Some(mac(self.algorithm, secret.expose().as_bytes(), &parts))
     }
-}
 
-impl Verifier for Hmac {
-    fn judge(&self, raw: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
-        let given = fields(raw, &self.header, self.field.as_deref())?;
+    /// The signatures that the head carries. While its sender rotates secrets there may be several; what isn't readable
+    /// isn't ours.
+    fn given(&self, head: &RawWebhook, now: Timestamp) -> Result<Vec<Vec<u8>>, Refused> {
+        let given = fields(head, &self.header, self.field.as_deref())?;
         if given.is_empty() {
             return Err(Refused::Missing);
         }
-        // While its sender rotates secrets a request may bring several; what isn't readable isn't ours.
         let decode = |text: &str| self.encoding.decode(text.strip_prefix(self.prefix.as_str())?);
         let given: Vec<Vec<u8>> = given.into_iter().filter_map(decode).collect();
         if given.is_empty() {
             return Err(Refused::Malformed);
         }
         if let Some(timestamp) = &self.timestamp {
-            timestamp.judge(raw, now)?;
+            timestamp.judge(head, now)?;
         }
+        Ok(given)
+    }
+}
+
+impl Verifier for Hmac {
+    fn judge(&self, raw: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
+        let given = self.given(raw, now)?;
         let mut genuine = false;
         for secret in &self.secrets {
             let digest = self.digest(secret, raw).ok_or(Refused::Missing)?;

@@ -119,7 +119,9 @@ pub fn holds_dot_segment(path: &str) -> bool {
         }
     }
     // Overlong forms of ASCII, which no text has.
-    if bytes.iter().any(|byte| matches!(byte, 0xc0 | 0xc1)) || bytes.windows(2).any(|two| matches!(two, [0xe0, 0x80..=0x9f])) {
+    if bytes.iter().any(|byte| matches!(byte, 0xc0 | 0xc1))
+        || bytes.windows(2).any(|two| matches!(two, [0xe0, 0x80..=0x9f]))
+    {
         return true;
     }
     let text: String = String::from_utf8_lossy(&bytes).chars().flat_map(as_ascii).collect();

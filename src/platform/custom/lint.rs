@@ -14,8 +14,13 @@ const KEY: &str = "reply.body";
 /// The key that a hostile value tries to write.
 const WRITTEN: &str = "written_by_a_value";
 const HARMLESS: &str = "1";
-const HOSTILE: [&str; 3] =
-    ["x\", \"written_by_a_value\": \"x", "1, \"written_by_a_value\": 1", "x&written_by_a_value=x"];
+const HOSTILE: [&str; 4] = [
+    "x\", \"written_by_a_value\": \"x",
+    "1, \"written_by_a_value\": 1",
+    "x&written_by_a_value=x",
+    // No quotation mark, and it takes away the template's own.
+    "x\\",
+];
 
 /// What the body is, by its Content-Type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +70,7 @@ pub fn problem(body: &Template, source: &str) -> Option<Problem> {
     if source.contains("safe") {
         return None;
     }
-    let wrong: Option<Vec<&str>> =
-        all.iter().map(|one| unique_keys::check(one.as_ref().ok()?).err()).collect();
+    let wrong: Option<Vec<&str>> = all.iter().map(|one| unique_keys::check(one.as_ref().ok()?).err()).collect();
     let why = wrong?.first().copied()?;
     Some(Problem::new(KEY, format!("{why}, whatever the answer is"), "'{\"text\": {{ text|tojson }}}'"))
 }
@@ -77,9 +81,9 @@ pub fn warning(body: &Template, body_type: BodyType) -> Option<Problem> {
         let Ok(harmless) = rendered(body, HARMLESS, branch) else { return false };
         let hostile = || HOSTILE.into_iter().filter_map(|value| rendered(body, value, branch).ok());
         match serde_json::from_str::<Json>(&harmless) {
-            _ if body_type == BodyType::Form => hostile().any(|text| {
-                url::form_urlencoded::parse(text.as_bytes()).any(|(key, _)| key == WRITTEN)
-            }),
+            _ if body_type == BodyType::Form => {
+                hostile().any(|text| url::form_urlencoded::parse(text.as_bytes()).any(|(key, _)| key == WRITTEN))
+            }
             // A text that happens to be a number is no JSON body.
             Ok(Json::Object(_) | Json::Array(_)) => {
                 hostile().any(|text| serde_json::from_str(&text).map_or(true, |json| has_key(&json)))
@@ -96,11 +100,7 @@ pub fn warning(body: &Template, body_type: BodyType) -> Option<Problem> {
             "`|safe` writes a value into JSON as it is: what a customer sends can add members of its own",
             "{{ value }} or {{ value|tojson }}, unless the value is JSON that only you make",
         ),
-        BodyType::Form => Problem::new(
-            KEY,
-            "a value can add fields of its own to the form",
-            "{{ value|urlencode }}",
-        ),
+        BodyType::Form => Problem::new(KEY, "a value can add fields of its own to the form", "{{ value|urlencode }}"),
         BodyType::Other => Problem::new(
             KEY,
             "is JSON, and the Content-Type doesn't say so: values are not escaped, and can add members of their own",

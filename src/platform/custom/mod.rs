@@ -3,6 +3,7 @@
 
 mod address;
 mod attributes;
+mod coverage;
 mod inbound;
 mod lint;
 mod placement;
@@ -90,6 +91,7 @@ pub fn build(config: &Config, common: &Common, around: &Surroundings) -> Result<
 /// What works and deserves a word.
 pub fn warnings(config: &Config) -> Vec<Problem> {
     let mut all = config.verify.as_ref().map(verify::warnings).unwrap_or_default();
+    all.extend(coverage::warnings(config));
     if let Some(url) = config.reply.as_ref().and_then(|reply| reply.url.as_ref()) {
         all.extend(address::warnings("reply.url", url));
     }

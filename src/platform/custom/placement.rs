@@ -114,7 +114,8 @@ impl Placement {
             }
             (_, Some(Marked::Json(_))) => Err(self.refuse(TOJSON_IN_QUOTES)),
             (Spot::Outside, None) => {
-                let json = serde_json::to_string(&json_value(value)).map_err(|_| Error::from(ErrorKind::BadSerialization))?;
+                let json =
+                    serde_json::to_string(&json_value(value)).map_err(|_| Error::from(ErrorKind::BadSerialization))?;
                 out.write_str(&json).map_err(Error::from)
             }
             (Spot::InString, None) => {
@@ -133,7 +134,7 @@ impl Placement {
             None => return Err(Error::from(ErrorKind::NonPrimitive)),
         };
         if spot == Spot::Path && holds_dot_segment(&text) {
-            return Err(self.refuse("a value of it holds a dot segment"));
+            return Err(self.refuse("has a dot segment in it"));
         }
         let set = if value.is_safe() { SEGMENTS } else { SEGMENT };
         write!(out, "{}", utf8_percent_encode(&text, set)).map_err(Error::from)

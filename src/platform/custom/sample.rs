@@ -170,6 +170,7 @@ pub fn try_sample(config: &Config, sample: &str) -> Result<Vec<String>, Vec<Prob
     let events = match custom.inbound.parse(&verified).map_err(|malformed| vec![fails(malformed.detail)])? {
         Parsed::Answer(_) => return Ok(vec!["a challenge, which is echoed".to_owned()]),
         Parsed::Events(events) => events,
+        Parsed::Rejected(rejected) => return Err(vec![fails(rejected.detail)]),
     };
     let (mut lines, mut problems) = (Vec::new(), Vec::new());
     for event in events {

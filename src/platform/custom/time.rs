@@ -82,7 +82,9 @@ mod tests {
         ] {
             assert_eq!(moment_of(&value), Some(Timestamp::from_secs(1_791_000_000)), "{value}");
         }
-        for value in [Value::from("yesterday"), Value::from(""), Value::from(-5), Value::from(true), Value::from(vec![1])] {
+        for value in
+            [Value::from("yesterday"), Value::from(""), Value::from(-5), Value::from(true), Value::from(vec![1])]
+        {
             assert_eq!(moment_of(&value), None, "{value}");
         }
     }

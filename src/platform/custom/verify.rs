@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::coverage::Covered;
 use crate::domain::clock::Timestamp;
 use crate::domain::problem::Problem;
 use crate::domain::secret::{Secret, Secrets};
@@ -107,6 +108,27 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
         ));
     }
     all
+}
+
+/// What of a head the signature proves; `None` where nothing is signed.
+pub fn covered(config: &Config) -> Option<Covered> {
+    match config.scheme.as_deref()? {
+        "hmac" => {
+            let signed = signed(config.signed.as_deref().unwrap_or("{body}"), &mut Vec::new())?;
+            let timestamp = config.timestamp.as_deref().filter(|name| !name.contains('['));
+            let headers = signed.iter().filter_map(|piece| match piece {
+                Signed::Header(name) => Some(name.clone()),
+                Signed::Timestamp => timestamp.map(|name| name.trim().to_ascii_lowercase()),
+                _ => None,
+            });
+            Some(Covered { headers: headers.collect(), query: signed.contains(&Signed::Url) })
+        }
+        "standard-webhooks" => {
+            let names = ["webhook-id", "webhook-timestamp", "svix-id", "svix-timestamp"];
+            Some(Covered { headers: names.map(str::to_owned).to_vec(), query: false })
+        }
+        _ => None,
+    }
 }
 
 /// Turns the table into a scheme, or says everything that is wrong with it.
@@ -310,7 +332,8 @@ fn header_field(key: &str, given: &str, problems: &mut Vec<Problem>) -> Option<H
 
 /// Signature and time in one header need a field each.
 fn stand_apart(header: &HeaderField, timestamp: &HeaderField, problems: &mut Vec<Problem>) {
-    let apart = header.name != timestamp.name || matches!((&header.field, &timestamp.field), (Some(a), Some(b)) if a != b);
+    let apart =
+        header.name != timestamp.name || matches!((&header.field, &timestamp.field), (Some(a), Some(b)) if a != b);
     if !apart {
         let name = &header.name;
         problems.push(Problem::new(
