@@ -108,6 +108,11 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
 }
 
 impl Config {
+    /// Whether a webhook's signature covers the address that it was sent to.
+    pub fn signs_url(&self) -> bool {
+        self.verify.as_ref().and_then(verify::covered).is_some_and(|covered| covered.query)
+    }
+
     /// Whether this is the bridge's own protocol.
     fn is_protocol(&self) -> bool {
         let own = [self.secret.is_some(), self.callback_url.is_some(), self.typing.is_some(), self.citations.is_some()];

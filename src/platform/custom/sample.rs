@@ -202,13 +202,15 @@ fn described(custom: &Custom, message: &Incoming) -> Result<String, Problem> {
     let delivery = Delivery { id: PartId::generate(), address: &message.address, part: &part };
     let request = custom.reply.request(&delivery).map_err(|failed| fails(failed.to_string()))?;
     let attributes: Vec<&str> = message.user_attributes.keys().map(String::as_str).collect();
+    let from = message.sender.as_ref().map(|sender| format!(" of {sender:?}")).unwrap_or_default();
+    let body = request.body.map(|body| format!(" with {body}")).unwrap_or_default();
     Ok(format!(
-        "{} in chat {:?}, id {:?}, {} characters, user attributes: {}; answered by {} {}",
+        "{}{from} in chat {:?}, id {:?}, user attributes: {}: {:?}; answered by {} {}{body}",
         message.role.as_str(),
         message.chat.as_str(),
         message.delivery_key.as_str(),
-        message.text.chars().count(),
         if attributes.is_empty() { "none".to_owned() } else { attributes.join(", ") },
+        message.text,
         request.method,
         request.url,
     ))

@@ -114,11 +114,68 @@ fn compile(
     Ok((env, uses))
 }
 
+/// The filters that there are.
+pub const FILTERS: &[&str] = &[
+    "abs",
+    "attr",
+    "batch",
+    "bool",
+    "capitalize",
+    "chain",
+    "count",
+    "d",
+    "default",
+    "dictsort",
+    "e",
+    "escape",
+    "first",
+    "float",
+    "format",
+    "groupby",
+    "indent",
+    "int",
+    "items",
+    "join",
+    "last",
+    "length",
+    "lines",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "pprint",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "safe",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "split",
+    "string",
+    "sum",
+    "title",
+    "tojson",
+    "trim",
+    "unique",
+    "upper",
+    "urlencode",
+    "zip",
+];
+
 fn problem(key: &'static str, error: &minijinja::Error) -> Problem {
     // No data was there yet: the detail quotes the configuration only.
     let line = error.line().map(|line| format!(" (line {line} of the value)")).unwrap_or_default();
     let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-    Problem::new(key, format!("{}{detail}{line}", error.kind()), "a Jinja expression or template that compiles")
+    let instead = match error.kind() {
+        ErrorKind::UnknownFilter => format!("one of: {}", FILTERS.join(", ")),
+        _ => "a Jinja expression or template that compiles".to_owned(),
+    };
+    Problem::new(key, format!("{}{detail}{line}", error.kind()), instead)
 }
 
 /// A Jinja expression.
@@ -130,7 +187,13 @@ pub struct Expression {
 impl Expression {
     pub fn compile(key: &'static str, source: &str, names: &[&str]) -> Result<Self, Problem> {
         // By itself first: `{% set %}` would take more than one expression.
-        Environment::new().compile_expression(source).map_err(|error| problem(key, &error))?;
+        Environment::new().compile_expression(source).map_err(|error| {
+            let tagged = source.contains("{{") || source.trim_start().starts_with("{%");
+            match tagged {
+                true => Problem::new(key, "is a template, and an expression goes here", "an expression, without {{ }}"),
+                false => problem(key, &error),
+            }
+        })?;
         let (env, _) = compile(key, format!("{{% set {RESULT} = ({source}\n) %}}"), names, Output::Text)?;
         Ok(Self { key, env })
     }
@@ -267,6 +330,27 @@ mod tests {
                 .render(&Value::UNDEFINED)
                 .is_err()
         );
+    }
+
+    #[test]
+    fn the_filters_that_an_error_names_exist() {
+        for filter in FILTERS {
+            let compiled = Expression::compile("inbound.id", &format!("item|{filter}"), &["item"]);
+            assert!(compiled.is_ok(), "{filter}");
+        }
+        let unknown = problem_of("item.id|striptags");
+        assert!(
+            unknown.problem.contains("striptags") && unknown.instead.contains("trim, unique, upper"),
+            "{unknown:?}"
+        );
+    }
+
+    #[test]
+    fn a_template_in_an_expressions_place_is_told_so() {
+        for source in ["{{ item.id }}", " {{item.id}} ", "{% if item %}1{% endif %}"] {
+            assert_eq!(problem_of(source).instead, "an expression, without {{ }}", "{source}");
+        }
+        assert!(eval("{'a': {'b': item.id}}", json!({ "id": 1 })).is_ok());
     }
 
     #[test]

@@ -165,7 +165,12 @@ fn build_into(config: &Config, problems: &mut Vec<Problem>) -> Option<Scheme> {
         }
         SchemeName::None => Some(Scheme::None),
         SchemeName::Ed25519 | SchemeName::Jwt => {
-            problems.push(Problem::new("verify.scheme", "is not built yet", "hmac, token, basic or standard-webhooks"));
+            problems.push(Problem::new(
+                "verify.scheme",
+                "is not built yet",
+                "hmac, token, basic or standard-webhooks; where your chat offers none, software of yours in between that \
+                 verifies, and the bridge's own protocol (docs/custom-channels.md)",
+            ));
             None
         }
     }
