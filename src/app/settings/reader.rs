@@ -64,17 +64,11 @@ impl<'e> Reader<'e> {
 
     /// Judges what was written by the schema, and puts secrets into their places. False: it can't stay.
     pub fn judge(&mut self, node: &mut Node, shape: Shape<'_>, path: &Path) -> bool {
-        let unit = shape.unit_of_default();
+        let described = shape;
         let shape = shape.resolved();
         if !shape.takes(node.kind()) {
             let problem = format!("is {}", article(node.kind()));
-            let instead = match (&node.value, unit) {
-                (Value::Scalar { kind: "integer", json }, Some(unit)) => {
-                    format!("write \"{json}{unit}\" with its unit")
-                }
-                _ => format!("write {}", shape.describe()),
-            };
-            self.problem(&node.place, path, problem, instead);
+            self.problem(&node.place, path, problem, format!("write {}", described.describe()));
             return false;
         }
         let branches: Vec<_> = shape.branches().into_iter().filter(|one| one.takes(node.kind())).collect();
