@@ -67,7 +67,7 @@ async fn a_display_name_arrives_as_a_name_in_quotes_and_bare_behind_and_before_t
     assert_eq!(checked.status.code(), Some(0));
     assert!(!String::from_utf8_lossy(&checked.stderr).contains("reply.body"), "nothing to warn of");
     let names = [r#"zoe", "chat": "other-chat", "admin": true, "x": ""#, r#"zoe", "chat": "other-chat", "x": "\"#];
-    for channel in 0..bodies.len() {
+    for (channel, template) in bodies.iter().enumerate() {
         for (number, name) in names.iter().enumerate() {
             let body =
                 json!({ "id": format!("m{number}"), "chat": "victim-chat", "text": "hi", "sender": { "name": name } });
@@ -76,7 +76,7 @@ async fn a_display_name_arrives_as_a_name_in_quotes_and_bare_behind_and_before_t
             let reply = sent(&world, already + 1).await[already].body.clone();
             let text = reply["text"].as_str().unwrap_or_default();
             assert!(!text.is_empty(), "{reply}");
-            assert_eq!(reply, json!({ "to": name, "chat": "victim-chat", "text": text }), "{}", bodies[channel]);
+            assert_eq!(reply, json!({ "to": name, "chat": "victim-chat", "text": text }), "{template}");
         }
     }
 }

@@ -245,7 +245,7 @@ pub(super) fn expand(key: &str, written: &str, environment: &Environment) -> Res
             return Err(Problem::new(key, "a ${ without its }", "write ${NAME}"));
         };
         let named = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        match environment.get(name).filter(|value| !value.is_empty()) {
+        match environment.get(name).filter(|value| !value.trim().is_empty()) {
             Some(value) if named => text.push_str(value),
             _ if named => {
                 let problem = format!("the environment variable {name} is not set, or empty");

@@ -23,7 +23,11 @@ pub(super) fn too_short(key: &str, secret: &str) -> Option<Problem> {
     };
     (length < LEAST && key != ADDRESS).then(|| {
         let problem = format!("is shorter than {LEAST} {unit}: it can be guessed");
-        Problem::new(key, problem, "take a longer one; `fini-bridge secret new` makes a good one")
+        Problem::new(
+            key,
+            problem,
+            "take a longer one; where it is yours to choose, `fini-bridge secret new` makes a good one",
+        )
     })
 }
 

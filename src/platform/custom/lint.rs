@@ -43,7 +43,7 @@ impl BodyType {
 }
 
 fn rendered(body: &Template, value: &'static str, branch: Branch) -> Result<String, Failed> {
-    let probe = || Probe::new(value, branch);
+    let probe = || Probe::value(value, branch);
     let text = || Value::from(value);
     body.render(&Value::from_pairs([
         ("text", text()),

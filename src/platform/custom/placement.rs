@@ -114,8 +114,7 @@ impl Placement {
             }
             (_, Some(Marked::Json(_))) => Err(self.refuse(TOJSON_IN_QUOTES)),
             (Spot::Outside, None) => {
-                let json =
-                    serde_json::to_string(&json_value(value)).map_err(|_| Error::from(ErrorKind::BadSerialization))?;
+                let json = serde_json::to_string(value).map_err(|_| Error::from(ErrorKind::BadSerialization))?;
                 out.write_str(&json).map_err(Error::from)
             }
             (Spot::InString, None) => {
@@ -152,11 +151,6 @@ impl Placement {
         self.with(|followed| followed.refused = Some(why));
         Error::new(ErrorKind::InvalidOperation, why)
     }
-}
-
-/// A value as JSON; `none` and what is undefined inside of it are null.
-fn json_value(value: &Value) -> serde_json::Value {
-    serde_json::to_value(value).unwrap_or_default()
 }
 
 /// Takes what a template writes and follows it.

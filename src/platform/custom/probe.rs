@@ -27,7 +27,7 @@ pub struct Probe {
 const DEPTH: u8 = 3;
 
 impl Probe {
-    pub fn new(text: &'static str, branch: Branch) -> Value {
+    pub fn value(text: &'static str, branch: Branch) -> Value {
         Value::from_object(Self { text, branch, depth: DEPTH })
     }
 

@@ -73,6 +73,8 @@ fn outside_of_quotes_a_value_is_written_as_json() {
     let body = json_of(template, item.clone());
     assert_eq!(body["a"], json!([item["n"], 1.5, true, null, [1, "a\""], { "a\"": {} }, "42", 42]));
     assert_eq!(body["s"], "9007199254740993 True");
+    let long = body_of(r#"{"text": {{ text }}, "n": {{ item|int }}}"#, json!("123456789012345678901234567890"));
+    assert!(long.unwrap().ends_with("\"n\": 123456789012345678901234567890}"), "no digit is lost");
 }
 
 #[test]
