@@ -10,13 +10,14 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::hmac;
 use crate::domain::clock::Timestamp;
 use crate::domain::problem::Problem;
 use crate::domain::secret::{Secret, Secrets};
 use crate::domain::span::Span;
 use crate::signature::{
-    Algorithm, Encoding, Hmac, NoVerification, RawWebhook, Refused, Signed, StandardWebhooks, TimestampHeader, Token,
-    TokenPlace, Verified, Verifier,
+    Algorithm, Encoding, Hmac, NoVerification, RawWebhook, Refused, StandardWebhooks, Token, TokenPlace, Verified,
+    Verifier,
 };
 
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(5 * 60);
@@ -33,7 +34,8 @@ pub struct Config {
     /// hmac: the hash, by default `sha256`.
     #[schemars(with = "Option<Algorithm>")]
     pub algorithm: Option<String>,
-    /// hmac: the header with the signature. token: the header with the token.
+    /// hmac: the header with the signature, or a field of it: `x-shop-signature[v1]` of `t=…,v1=…`. token: the header
+    /// with the token.
     pub header: Option<String>,
     /// hmac: how the signature is written, by default `hex`.
     #[schemars(with = "Option<Encoding>")]
@@ -42,7 +44,8 @@ pub struct Config {
     pub prefix: Option<String>,
     /// hmac: what is signed, by default `{body}`; also `{timestamp}`, `{url}`, `{method}`, `{header:NAME}`.
     pub signed: Option<String>,
-    /// hmac: the header with the time of signing. It must be part of what is signed.
+    /// hmac: the header with the time of signing, or a field of it: `x-shop-signature[t]`. It must be part of what is
+    /// signed.
     pub timestamp: Option<String>,
     /// hmac with `timestamp`, standard-webhooks: how far that time may lie from now, by default `5m`.
     pub tolerance: Option<Span>,
@@ -131,7 +134,7 @@ fn build_into(config: &Config, problems: &mut Vec<Problem>) -> Option<Scheme> {
     let scheme = scheme?;
     only_meant_keys(config, scheme, problems);
     match scheme {
-        SchemeName::Hmac => hmac(config, algorithm.unwrap_or_default(), encoding.unwrap_or_default(), problems),
+        SchemeName::Hmac => hmac::build(config, algorithm.unwrap_or_default(), encoding.unwrap_or_default(), problems),
         SchemeName::Token => token(config, problems),
         SchemeName::Basic => basic(config, problems),
         SchemeName::StandardWebhooks => {
@@ -141,7 +144,12 @@ fn build_into(config: &Config, problems: &mut Vec<Problem>) -> Option<Scheme> {
         }
         SchemeName::None => Some(Scheme::None),
         SchemeName::Ed25519 | SchemeName::Jwt => {
-            problems.push(Problem::new("verify.scheme", "is not built yet", "hmac, token, basic or standard-webhooks"));
+            problems.push(Problem::new(
+                "verify.scheme",
+                "is not built yet",
+                "hmac, token, basic or standard-webhooks; where your chat offers none, software of yours in between that \
+                 verifies, and the bridge's own protocol (docs/custom-channels.md)",
+            ));
             None
         }
     }
@@ -195,7 +203,7 @@ fn only_meant_keys(config: &Config, scheme: SchemeName, problems: &mut Vec<Probl
     }
 }
 
-fn secrets(config: &Config, problems: &mut Vec<Problem>) -> Option<Vec<Secret>> {
+pub(super) fn secrets(config: &Config, problems: &mut Vec<Problem>) -> Option<Vec<Secret>> {
     match &config.secret {
         Some(secrets) if secrets.0.iter().any(|secret| secret.expose().trim().is_empty()) => {
             problems.push(Problem::new("verify.secret", "is empty", "env:NAME or file:PATH of a secret"));
@@ -209,7 +217,7 @@ fn secrets(config: &Config, problems: &mut Vec<Problem>) -> Option<Vec<Secret>> 
     }
 }
 
-fn tolerance(config: &Config, problems: &mut Vec<Problem>) -> Duration {
+pub(super) fn tolerance(config: &Config, problems: &mut Vec<Problem>) -> Duration {
     let tolerance = config.tolerance.map_or(DEFAULT_TOLERANCE, |span| span.0);
     if tolerance < Duration::from_secs(1) {
         problems.push(Problem::new("verify.tolerance", "leaves no time at all", "\"5m\""));
@@ -218,122 +226,12 @@ fn tolerance(config: &Config, problems: &mut Vec<Problem>) -> Duration {
 }
 
 /// A header's name in lower case.
-fn header_name(key: &str, given: &str, problems: &mut Vec<Problem>) -> Option<String> {
+pub(super) fn header_name(key: &str, given: &str, problems: &mut Vec<Problem>) -> Option<String> {
     let name = HeaderName::try_from(given.trim()).ok();
     if name.is_none() {
         problems.push(Problem::new(key, "is not the name of a header", "a name such as x-shop-signature"));
     }
     name.map(|name| name.as_str().to_owned())
-}
-
-fn hmac(config: &Config, algorithm: Algorithm, encoding: Encoding, problems: &mut Vec<Problem>) -> Option<Scheme> {
-    let secrets = secrets(config, problems);
-    if secrets.iter().flatten().any(|secret| secret.expose().starts_with("whsec_")) {
-        problems.push(Problem::new(
-            "verify.secret",
-            "a secret that begins with `whsec_` is one of Standard Webhooks: not the text but what it encodes is the key",
-            "scheme = \"standard-webhooks\"",
-        ));
-    }
-    let header = match &config.header {
-        Some(given) => header_name("verify.header", given, problems),
-        None => {
-            problems.push(Problem::new(
-                "verify.header",
-                "is missing",
-                "the name of the header with the signature, such as x-shop-signature",
-            ));
-            None
-        }
-    };
-    let timestamp = config.timestamp.as_ref().and_then(|given| header_name("verify.timestamp", given, problems));
-    if config.timestamp.is_none() && config.tolerance.is_some() {
-        problems.push(Problem::new(
-            "verify.tolerance",
-            "means nothing without a time",
-            "`timestamp` with the header that says when the request was signed",
-        ));
-    }
-    let tolerance = tolerance(config, problems);
-    let signed = signed(config.signed.as_deref().unwrap_or("{body}"), problems);
-    if let Some(signed) = &signed {
-        covers(config, signed, timestamp.as_deref(), problems);
-    }
-    Some(Scheme::Hmac(Hmac {
-        secrets: secrets?,
-        algorithm,
-        header: header?,
-        encoding,
-        prefix: config.prefix.clone().unwrap_or_default(),
-        signed: signed?,
-        timestamp: timestamp.map(|name| TimestampHeader { name, tolerance }),
-    }))
-}
-
-/// What a signature must cover to prove anything.
-fn covers(config: &Config, signed: &[Signed], timestamp: Option<&str>, problems: &mut Vec<Problem>) {
-    if !signed.contains(&Signed::Body) {
-        problems.push(Problem::new(
-            "verify.signed",
-            "doesn't cover the body: whoever sees one signature could write anything under it",
-            "a text with {body} in it",
-        ));
-    }
-    if config.timestamp.is_none() && signed.contains(&Signed::Timestamp) {
-        problems.push(Problem::new(
-            "verify.timestamp",
-            "is missing, and `signed` has {timestamp}",
-            "the name of the header with the time of signing",
-        ));
-    }
-    let covered = |name: &str| {
-        signed.iter().any(|piece| match piece {
-            Signed::Timestamp => true,
-            Signed::Header(header) => header == name,
-            _ => false,
-        })
-    };
-    if timestamp.is_some_and(|name| !covered(name)) {
-        problems.push(Problem::new(
-            "verify.timestamp",
-            "is not covered by `signed`: an old webhook could be sent again under a new time",
-            "signed = \"{timestamp}.{body}\", as your sender documents it; without such a scheme, no `timestamp`",
-        ));
-    }
-}
-
-/// Reads `signed`: text with `{body}`, `{timestamp}`, `{url}`, `{method}`, `{header:NAME}`.
-fn signed(template: &str, problems: &mut Vec<Problem>) -> Option<Vec<Signed>> {
-    const KNOWN: &str = "{body}, {timestamp}, {url}, {method}, {header:NAME}";
-    let mut pieces = Vec::new();
-    let mut rest = template;
-    while let Some((literal, behind)) = rest.split_once('{') {
-        if !literal.is_empty() {
-            pieces.push(Signed::Literal(literal.to_owned()));
-        }
-        let Some((name, behind)) = behind.split_once('}') else {
-            problems.push(Problem::new("verify.signed", "a `{` is never closed", KNOWN));
-            return None;
-        };
-        pieces.push(match name {
-            "body" => Signed::Body,
-            "timestamp" => Signed::Timestamp,
-            "url" => Signed::Url,
-            "method" => Signed::Method,
-            _ => match name.strip_prefix("header:") {
-                Some(header) => Signed::Header(header_name("verify.signed", header, problems)?),
-                None => {
-                    problems.push(Problem::new("verify.signed", format!("`{{{name}}}` is not known"), KNOWN));
-                    return None;
-                }
-            },
-        });
-        rest = behind;
-    }
-    if !rest.is_empty() {
-        pieces.push(Signed::Literal(rest.to_owned()));
-    }
-    Some(pieces)
 }
 
 fn token(config: &Config, problems: &mut Vec<Problem>) -> Option<Scheme> {
