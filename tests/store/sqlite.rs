@@ -30,6 +30,12 @@ impl File {
 }
 
 impl File {
+    fn raw(&self) -> rusqlite::Connection {
+        let raw = rusqlite::Connection::open(self.path()).unwrap();
+        raw.busy_timeout(Duration::from_secs(10)).unwrap();
+        raw
+    }
+
     fn log(&self) -> PathBuf {
         PathBuf::from(format!("{}-wal", self.path().display()))
     }
@@ -60,6 +66,25 @@ impl Backend for File {
 
     async fn beside(&self) -> Arc<dyn Store> {
         self.open(Mode::Tool).await.unwrap()
+    }
+
+    async fn execute(&self, sql: &str) {
+        self.raw().execute_batch(sql).unwrap();
+    }
+
+    async fn text_columns(&self) -> Vec<(String, String)> {
+        let raw = self.raw();
+        let sql = "SELECT t.name, c.name FROM sqlite_schema AS t, pragma_table_info(t.name) AS c
+            WHERE t.type = 'table' AND c.type NOT IN ('INTEGER', 'INT4')";
+        let mut found = raw.prepare(sql).unwrap();
+        found.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
+    }
+
+    async fn values(&self, table: &str, column: &str) -> Vec<String> {
+        let raw = self.raw();
+        let mut found = raw.prepare(&format!("SELECT CAST({column} AS TEXT) FROM {table}")).unwrap();
+        let values = found.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
+        values.filter_map(Result::unwrap).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::open::Opener;
 use super::writer::Writer;
-use super::{Mode, Sqlite, answers, conversations, deliveries, intake, lanes, looking, mending, open, turns};
+use super::{Mode, Sqlite, answers, conversations, deliveries, intake, lanes, looking, open, retention, turns};
 use crate::domain::clock::{ManualClock, SystemClock, Timestamp};
 use crate::domain::id::{BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, MessageId};
 use crate::domain::message::Role;
@@ -84,8 +84,10 @@ async fn what_is_done_for_every_message_never_walks_a_table() {
         deliveries::SETTLE,
         answers::MESSAGE,
         answers::PARTS,
-        mending::PRUNABLE_MESSAGES,
-        mending::PRUNABLE_TURNS,
+        retention::PRUNABLE_MESSAGES,
+        retention::PRUNABLE_TURNS,
+        retention::OLDEST,
+        retention::LEFT,
     ] {
         let steps = plan(&store, sql).await;
         assert!(!steps.is_empty(), "{sql}");
