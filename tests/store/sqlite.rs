@@ -82,9 +82,10 @@ impl Backend for File {
 
     async fn values(&self, table: &str, column: &str) -> Vec<String> {
         let raw = self.raw();
-        let mut found = raw.prepare(&format!("SELECT CAST({column} AS TEXT) FROM {table}")).unwrap();
-        let values = found.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
-        values.filter_map(Result::unwrap).collect()
+        let sql = format!("SELECT CAST({column} AS BLOB) FROM {table} WHERE {column} IS NOT NULL");
+        let mut found = raw.prepare(&sql).unwrap();
+        let values = found.query_map([], |row| row.get::<_, Vec<u8>>(0)).unwrap();
+        values.map(|value| String::from_utf8_lossy(&value.unwrap()).into_owned()).collect()
     }
 }
 
