@@ -72,7 +72,9 @@ async fn use_it(world: &World) {
     assert!(failed[0].detail.as_ref().is_some_and(|detail| detail.contains(SECRET)), "{:?}", failed[0].detail);
     for number in 0..40 {
         let text = format!("{number} {}", format!("{SECRET} ").repeat(number * 3));
-        world.deliver("bridge", senders::bridge_message(&format!("c-{}", number % 7), &format!("k{number}"), &text)).await;
+        world
+            .deliver("bridge", senders::bridge_message(&format!("c-{}", number % 7), &format!("k{number}"), &text))
+            .await;
     }
     world.deliver("telegram", senders::telegram_message(5, 1, SECRET)).await;
     world.until(41, MessageState::Done).await;

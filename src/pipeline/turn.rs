@@ -231,9 +231,9 @@ impl Turns {
             Aim::New => store.conversation(held.lease.lane, question.generation).await?,
             _ => None,
         };
-        let reference = begun_before.map(|conversation| conversation.reference).unwrap_or_else(|| {
-            plan::reference(&self.foundation.installation_key, &held.lease, question.generation)
-        });
+        let reference = begun_before
+            .map(|conversation| conversation.reference)
+            .unwrap_or_else(|| plan::reference(&self.foundation.installation_key, &held.lease, question.generation));
         let asking = Asking {
             turn: question.turn,
             members: std::mem::take(&mut question.members),

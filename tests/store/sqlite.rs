@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use fini_bridge::domain::clock::{Clock, ManualClock, Timestamp};
+use fini_bridge::domain::id::ChannelName;
 use fini_bridge::store::sqlite::{Mode, OpenError, Sqlite};
-use fini_bridge::store::{Accepted, NewItem, Store, StoreError};
+use fini_bridge::store::{Accepted, NewItem, Retention, Store, StoreError};
 use tempfile::TempDir;
 
-use crate::actors::{accept, message, say};
+use crate::actors::{accept, deliver, message, part, say, turn, unusable};
 use crate::{Backend, World};
 
 struct File {
@@ -219,4 +220,38 @@ async fn the_log_is_written_back_beside_the_writer() {
         assert!(std::time::Instant::now() < deadline, "no checkpoint");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// A store that runs for years does not grow: a busy day is like another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_file_is_no_larger_after_a_month_than_after_twelve_days() {
+    let file = file();
+    let store = file.open(Mode::Serve).await.unwrap();
+    let day = Duration::from_secs(24 * 3600);
+    let retention = Retention {
+        keep: day,
+        forget: day * 9,
+        give_up_after: day,
+        overrides: vec![],
+        active: vec![ChannelName::new("shop")],
+    };
+    let mut sizes = Vec::new();
+    for number in 1..=30 {
+        for chat in 0..150 {
+            // Some chats write every day, most once.
+            let chat = if chat < 20 { format!("regular-{chat}") } else { format!("guest-{number}-{chat}") };
+            say(store.as_ref(), &chat, &"what is the state of my order? ".repeat(20)).await;
+            turn(store.as_ref(), vec![part(0, "It is on its way. "), part(0, "Anything else?")]).await;
+            deliver(store.as_ref()).await;
+        }
+        store.accept(vec![NewItem::Unusable(unusable(&format!("raw-{number}")))]).await.unwrap();
+        file.pass(day).await;
+        store.enforce_retention(&retention).await.unwrap();
+        let files = std::fs::read_dir(file.path().parent().unwrap()).unwrap();
+        sizes.push(files.map(|entry| entry.unwrap().metadata().unwrap().len()).sum::<u64>());
+    }
+    println!("{sizes:?}");
+    assert!(sizes[29] * 10 <= sizes[11] * 11, "{sizes:?}");
+    let health: String = file.raw().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(health, "ok");
 }

@@ -178,7 +178,8 @@ impl Found {
             let problem = "is shorter than 9 days: messages that are delivered again are recognised for 8";
             self.problem("store.forget", problem, "write a length of time such as \"90d\"");
         } else if store.forget < store.keep {
-            let problem = format!("is {}, shorter than store.keep: nothing is kept longer than its message", store.forget);
+            let problem =
+                format!("is {}, shorter than store.keep: nothing is kept longer than its message", store.forget);
             let instead = format!("write forget = \"{}\" or more, or a shorter keep", store.keep);
             self.problem("store.forget", problem, instead);
         }

@@ -206,10 +206,7 @@ pub(super) async fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()>
     deliveries::put(tx, lease, end).await?;
     match end.outcome {
         TurnOutcome::Answered => deliveries::settle(tx, &turn).await?,
-        TurnOutcome::Dropped { .. }
-        | TurnOutcome::Failed { .. }
-        | TurnOutcome::Held { .. }
-        | TurnOutcome::Expired => {
+        TurnOutcome::Dropped { .. } | TurnOutcome::Failed { .. } | TurnOutcome::Held { .. } | TurnOutcome::Expired => {
             tx.run(
                 "UPDATE fini_bridge.messages SET state = $1, reason = $2, detail = $3, ended_at = $4 WHERE turn = $5",
                 params![state, reason, detail, tx.now(), &turn],

@@ -14,6 +14,7 @@ mod open;
 mod readers;
 mod retention;
 mod retry;
+mod scrub;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -35,8 +36,8 @@ use self::open::Opener;
 use self::readers::Readers;
 use self::tx::Tx;
 use self::writer::Writer;
-use super::retention::ROWS_AT_ONCE;
 pub use super::Mode;
+use super::retention::ROWS_AT_ONCE;
 use super::{
     ACCEPTED_WITHIN, Accepted, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Doubt, Filter, LaneView,
     Lease, NewItem, Next, Outgoing, Removed, Renewed, Result, Retention, Retried, SendEnd, Stats, Store, StoreError,
@@ -50,8 +51,8 @@ pub struct Sqlite {
     writer: Writer,
     readers: Readers,
     _checkpoints: Option<Checkpointer>,
-    /// False: what was removed from the rows may still stand in the log.
-    is_log_clean: AtomicBool,
+    /// False: what was removed from the rows may still stand in the file or its log.
+    is_clean: AtomicBool,
     installation_key: [u8; 32],
 }
 
@@ -83,8 +84,8 @@ impl Sqlite {
         };
         let readers = Readers::new(Arc::clone(&opener), Arc::clone(&clock));
         let writer = Writer::start(Some(connection), Arc::clone(&opener), clock, commits).map_err(|e| opener.io(e))?;
-        let is_log_clean = AtomicBool::new(true);
-        Ok(Self { writer, readers, _checkpoints: checkpoints, is_log_clean, installation_key })
+        let is_clean = AtomicBool::new(true);
+        Ok(Self { writer, readers, _checkpoints: checkpoints, is_clean, installation_key })
     }
 
     async fn expire(&self, retention: Arc<Retention>) -> Result<u64> {
@@ -108,6 +109,25 @@ impl Sqlite {
                 lanes = ended.1;
             }
         }
+    }
+
+    async fn scrub(&self) -> Result<()> {
+        if !self.read(scrub::is_possible).await? {
+            tracing::warn!(
+                "copies of removed text may stay in the store's file: SQLite was built without SQLITE_ENABLE_DBPAGE_VTAB"
+            );
+            return Ok(());
+        }
+        let mut from = 1;
+        while from <= self.read(scrub::pages).await? {
+            let dirty = self.read(move |tx| scrub::dirty(tx, from)).await?;
+            for some in dirty.chunks(scrub::WRITTEN_AT_ONCE) {
+                let some = some.to_vec();
+                self.write(move |tx| scrub::clean(tx, &some)).await?;
+            }
+            from += scrub::LOOKED_AT_ONCE;
+        }
+        Ok(())
     }
 
     async fn prune(&self, keep: Duration) -> Result<u64> {
@@ -300,10 +320,11 @@ impl Store for Sqlite {
         let expired = self.expire(Arc::new(retention.clone())).await?;
         let pruned = self.prune(retention.keep).await?;
         let forgotten = self.forget(retention.forget).await?;
-        if pruned + forgotten > 0 || !self.is_log_clean.load(Ordering::Relaxed) {
-            self.is_log_clean.store(false, Ordering::Relaxed);
+        if pruned + forgotten > 0 || !self.is_clean.load(Ordering::Relaxed) {
+            self.is_clean.store(false, Ordering::Relaxed);
+            self.scrub().await?;
             self.writer.truncate_log().await?;
-            self.is_log_clean.store(true, Ordering::Relaxed);
+            self.is_clean.store(true, Ordering::Relaxed);
         }
         Ok(Removed { expired, pruned, forgotten })
     }

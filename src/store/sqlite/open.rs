@@ -18,6 +18,10 @@ mod embedded {
     refinery::embed_migrations!("src/store/sqlite/migrations");
 }
 
+pub(super) fn migrations() -> refinery::Runner {
+    embedded::migrations::runner()
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("another gateway is running on {0}: one file serves one process; several share a PostgreSQL")]
@@ -62,7 +66,7 @@ impl Opener {
 
     /// The schema, and the key of this installation.
     pub(super) fn prepare(&self, connection: &mut Connection, mode: Mode) -> Result<[u8; 32], OpenError> {
-        let runner = embedded::migrations::runner();
+        let runner = migrations();
         let migration = |source| OpenError::Migration { path: self.path.clone(), source: Box::new(source) };
         let newest = runner.get_migrations().iter().map(refinery::Migration::version).max();
         let version = |advice| OpenError::Version { path: self.path.clone(), advice };

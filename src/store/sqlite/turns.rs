@@ -178,10 +178,7 @@ pub(super) fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()> {
     deliveries::put(tx, lease, end)?;
     match end.outcome {
         TurnOutcome::Answered => deliveries::settle(tx, &turn)?,
-        TurnOutcome::Dropped { .. }
-        | TurnOutcome::Failed { .. }
-        | TurnOutcome::Held { .. }
-        | TurnOutcome::Expired => {
+        TurnOutcome::Dropped { .. } | TurnOutcome::Failed { .. } | TurnOutcome::Held { .. } | TurnOutcome::Expired => {
             tx.run(
                 "UPDATE messages SET state = ?1, reason = ?2, detail = ?3, ended_at = ?4 WHERE turn = ?5",
                 params![state, reason, detail, tx.now(), turn],

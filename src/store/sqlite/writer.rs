@@ -10,8 +10,8 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::open::{self, Opener};
-use super::{checkpoint, lanes};
 use super::tx::{Rings, Tx, disk_failed, failed};
+use super::{checkpoint, lanes};
 use crate::domain::clock::Clock;
 use crate::store::steps::Steps;
 use crate::store::{Bells, Result, StoreError};
