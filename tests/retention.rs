@@ -93,6 +93,8 @@ async fn a_text_and_an_error_that_quotes_it_leave_no_trace() {
     let stories = world.stories(&[]).await;
     assert_eq!(stories.len(), 42);
     assert!(stories.iter().all(|story| story.text.is_none() && story.detail.is_none()));
+    let listed = String::from_utf8(world.command(&["messages", "list", "--state", "failed"]).stdout).unwrap();
+    assert!(listed.contains("failed: fini_400, its text is removed (store.keep)"), "{listed}");
     // In use all the while, too.
     world.deliver("telegram", senders::telegram_message(5, 2, &format!("{SECRET} again"))).await;
     world.until(42, MessageState::Done).await;
@@ -144,6 +146,8 @@ async fn what_is_too_old_when_a_channel_is_switched_on_again_ends_without_words(
     world.until(2, MessageState::Done).await;
     let failed = world.until(2, MessageState::Failed).await;
     assert!(failed.iter().all(|story| story.reason.as_deref() == Some("expired")), "{failed:?}");
+    let listed = String::from_utf8(world.command(&["messages", "list", "--state", "failed"]).stdout).unwrap();
+    assert_eq!(listed.matches("failed: expired (Nobody could work on it in time").count(), 2, "{listed}");
     assert_eq!(world.outside.texts("sendMessage").len(), 1, "only the answer");
     let told = world.outside.sent();
     assert!(!told.iter().any(|call| call.body.to_string().contains("old")), "{told:?}");

@@ -187,3 +187,26 @@ impl Patience {
         looks >= 2 && elapsed >= if answered { self.answered.min(self.settle) } else { self.settle }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::{ChannelName, ChatRef, LaneId};
+    use crate::store::Work;
+
+    #[test]
+    fn a_chat_that_was_forgotten_has_another_reference_than_before() {
+        let lease = |lane| Lease {
+            lane: LaneId(lane),
+            work: Work::Turns,
+            fence: 1,
+            channel: ChannelName::new("shop"),
+            chat_ref: ChatRef::new("ref"),
+        };
+        let reference = |lane, generation| reference(&[7; 32], &lease(lane), generation);
+        assert_eq!(reference(1, 1), reference(1, 1));
+        assert_ne!(reference(1, 1), reference(2, 1));
+        assert_ne!(reference(1, 1), reference(1, 2));
+        assert_ne!(reference(1, 11), reference(11, 1));
+    }
+}

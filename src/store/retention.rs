@@ -14,7 +14,8 @@ use crate::domain::id::{ChannelName, MessageId, TurnId};
 
 /// How a message ends that nobody could work on in time. Nobody is told.
 pub const EXPIRED: &str = "expired";
-pub(super) const EXPIRED_DETAIL: &str = "Nobody could work on it for as long as replies.give_up_after and store.keep.";
+pub const EXPIRED_DETAIL: &str =
+    "Nobody could work on it in time: its channel was off or gone, or store.keep has passed, too. Nobody was told.";
 
 /// Rows in one transaction: removing a month's messages holds up nobody.
 pub(super) const ROWS_AT_ONCE: usize = 200;
