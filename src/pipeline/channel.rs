@@ -1,6 +1,7 @@
 //! A channel as the workers see it: its connector and the rules of its conversations and replies.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -50,7 +51,7 @@ impl Default for Conversations {
             merge_window: Span::secs(0),
             idle_timeout: OptionalSpan(None),
             scope: Scope::Room,
-            max_turns: Rate { count: 60, per: std::time::Duration::from_secs(600) },
+            max_turns: Rate { count: 60, per: Duration::from_secs(600) },
             cache_capacity: 100_000,
         }
     }
@@ -118,6 +119,8 @@ pub struct Channel {
     pub accept: Vec<Accept>,
     pub conversations: Conversations,
     pub replies: Replies,
+    /// `store.keep`
+    pub keep: Duration,
     /// Which of the Fini keys it uses.
     pub key: usize,
 }

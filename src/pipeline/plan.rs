@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::channel::{Burst, Channel};
-use crate::domain::id::{BotId, ChannelName, ChatRef, DeliveryKey, MessageId};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{BotId, DeliveryKey, MessageId};
 use crate::domain::message::Role;
 use crate::signature::hmac_hex;
-use crate::store::{LaneView, Turn, TurnState, Waiting};
+use crate::store::{LaneView, Lease, Turn, TurnState, Waiting};
 
 /// The user attribute that holds our reference; nothing else may use the name.
 pub const REFERENCE_ATTRIBUTE: &str = "fini_bridge_ref";
@@ -28,7 +29,7 @@ pub struct Batch {
     pub user_attributes: Map<String, Value>,
     pub bot_id: BotId,
     pub address: Value,
-    pub received_at: crate::domain::clock::Timestamp,
+    pub received_at: Timestamp,
     /// The conversation it belongs to; one more than the lane's current one begins a new one.
     pub generation: u32,
 }
@@ -41,22 +42,50 @@ pub enum Plan {
     Drop(Batch, &'static str),
     /// These waited longer than `give_up_after`.
     GiveUp(Batch),
+    /// These waited so long that nobody is to be told any more.
+    Expire(Batch),
     Begin(Batch),
     /// The turn is open: nothing came of it so far.
     Again(Turn),
     /// The open turn is older than `give_up_after`.
     GiveUpTurn(Turn),
+    /// So old that nobody is to be told any more.
+    ExpireTurn(Turn),
     /// What became of the turn's call is not known.
     Look(Turn),
 }
 
-pub fn plan(view: LaneView, channel: &Channel) -> Plan {
+/// What a question's age means for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    Young,
+    /// Older than `give_up_after`: it fails, and the user is told.
+    Old,
+    /// Nobody worked on its channel meanwhile, or `keep` has passed, too: the user would not know what is meant.
+    Expired,
+}
+
+/// `dormant`: as [`Waiting::dormant`].
+pub fn age(received_at: Timestamp, dormant: bool, channel: &Channel, now: Timestamp) -> Age {
+    let age = now.since(received_at);
     let give_up_after = channel.replies.give_up_after.0;
+    if age <= give_up_after {
+        Age::Young
+    } else if dormant || age > give_up_after.saturating_add(channel.keep) {
+        Age::Expired
+    } else {
+        Age::Old
+    }
+}
+
+pub fn plan(view: LaneView, channel: &Channel) -> Plan {
     if let Some(turn) = view.turn {
-        return match turn.state {
-            TurnState::Open if view.now.since(turn.received_at) > give_up_after => Plan::GiveUpTurn(turn),
-            TurnState::Open => Plan::Again(turn),
-            TurnState::Asking { .. } | TurnState::Unknown { .. } => Plan::Look(turn),
+        let age = age(turn.received_at, turn.dormant, channel, view.now);
+        return match (turn.state, age) {
+            (TurnState::Open, Age::Young) => Plan::Again(turn),
+            (TurnState::Open, Age::Old) => Plan::GiveUpTurn(turn),
+            (TurnState::Open, Age::Expired) => Plan::ExpireTurn(turn),
+            (TurnState::Asking { .. } | TurnState::Unknown { .. }, _) => Plan::Look(turn),
         };
     }
     let mut waiting = view.waiting;
@@ -70,14 +99,16 @@ pub fn plan(view: LaneView, channel: &Channel) -> Plan {
         return Plan::Rest;
     }
     let idle = |last| conversations.idle_timeout.0.is_some_and(|limit| view.now.since(last) > limit);
-    let is_old = |message: &Waiting| view.now.since(message.received_at) > give_up_after;
-    let Some(batch) = head(waiting, conversations.burst, is_old) else { return Plan::Rest };
+    let age = |message: &Waiting| age(message.received_at, message.dormant, channel, view.now);
+    let Some((batch, age)) = head(waiting, conversations.burst, age) else { return Plan::Rest };
     let goes_on =
         view.generation > 0 && view.bot_id.as_ref() == Some(&batch.bot_id) && !view.last_turn_at.is_some_and(idle);
     let batch = Batch { generation: if goes_on { view.generation } else { view.generation + 1 }, ..batch };
-    if batch.content.trim().is_empty() {
+    if age == Age::Expired {
+        Plan::Expire(batch)
+    } else if batch.content.trim().is_empty() {
         Plan::Drop(batch, "blank")
-    } else if view.now.since(batch.received_at) > give_up_after {
+    } else if age == Age::Old {
         Plan::GiveUp(batch)
     } else if batch.role == Role::User && view.recent_turns >= conversations.max_turns.count {
         Plan::Drop(batch, "max_turns")
@@ -89,10 +120,10 @@ pub fn plan(view: LaneView, channel: &Channel) -> Plan {
 /// The first message, and those right behind it that may join it: of the same sender, role and agent.
 /// What a human agent wrote stands alone, and so does a blank message (it is dropped). What is too old to be asked
 /// takes nothing with it that isn't.
-fn head(waiting: Vec<Waiting>, burst: Burst, is_old: impl Fn(&Waiting) -> bool) -> Option<Batch> {
+fn head(waiting: Vec<Waiting>, burst: Burst, age: impl Fn(&Waiting) -> Age) -> Option<(Batch, Age)> {
     let mut waiting = waiting.into_iter();
     let first = waiting.next()?;
-    let first_is_old = is_old(&first);
+    let first_age = age(&first);
     let alone = burst == Burst::Queue || first.role != Role::User || first.text.trim().is_empty();
     let mut batch = Batch {
         members: vec![first.id],
@@ -106,13 +137,13 @@ fn head(waiting: Vec<Waiting>, burst: Burst, is_old: impl Fn(&Waiting) -> bool) 
         generation: 0,
     };
     if alone {
-        return Some(batch);
+        return Some((batch, first_age));
     }
     for next in waiting {
         let joins = next.role == batch.role
             && next.sender == first.sender
             && next.bot_id == batch.bot_id
-            && is_old(&next) == first_is_old
+            && age(&next) == first_age
             && !next.text.trim().is_empty()
             && batch.members.len() < MOST_MERGED
             && batch.content.len() + next.text.len() < MOST_MERGED_BYTES;
@@ -128,13 +159,14 @@ fn head(waiting: Vec<Waiting>, burst: Burst, is_old: impl Fn(&Waiting) -> bool) 
         batch.address = next.address;
         batch.received_at = batch.received_at.min(next.received_at);
     }
-    Some(batch)
+    Some((batch, first_age))
 }
 
-/// Our name for a chat's conversation of one generation: keyed, so nobody else can guess or forge it.
-pub fn reference(installation_key: &[u8; 32], channel: &ChannelName, chat: &ChatRef, generation: u32) -> String {
-    let generation = generation.to_string();
-    let parts = ["conversation", channel.as_str(), chat.as_str(), &generation].join("\0");
+/// Our name for a chat's conversation of one generation: keyed, so nobody else can guess or forge it. The lane's
+/// number never comes again: a chat that was forgotten doesn't find its old conversations.
+pub fn reference(installation_key: &[u8; 32], lease: &Lease, generation: u32) -> String {
+    let (lane, generation) = (lease.lane.0.to_string(), generation.to_string());
+    let parts = ["conversation", lease.channel.as_str(), lease.chat_ref.as_str(), &lane, &generation].join("\0");
     let mut hex = hmac_hex(installation_key, &[parts.as_bytes()]);
     hex.truncate(32);
     hex
@@ -153,5 +185,28 @@ impl Patience {
     /// Looked often and long enough to believe that nothing came of the call.
     pub fn is_over(&self, answered: bool, looks: u32, elapsed: Duration) -> bool {
         looks >= 2 && elapsed >= if answered { self.answered.min(self.settle) } else { self.settle }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::{ChannelName, ChatRef, LaneId};
+    use crate::store::Work;
+
+    #[test]
+    fn a_chat_that_was_forgotten_has_another_reference_than_before() {
+        let lease = |lane| Lease {
+            lane: LaneId(lane),
+            work: Work::Turns,
+            fence: 1,
+            channel: ChannelName::new("shop"),
+            chat_ref: ChatRef::new("ref"),
+        };
+        let reference = |lane, generation| reference(&[7; 32], &lease(lane), generation);
+        assert_eq!(reference(1, 1), reference(1, 1));
+        assert_ne!(reference(1, 1), reference(2, 1));
+        assert_ne!(reference(1, 1), reference(1, 2));
+        assert_ne!(reference(1, 11), reference(11, 1));
     }
 }

@@ -26,7 +26,7 @@ use crate::domain::id::{BotId, DeliveryKey, InteractionId, MessageId, PartId, Tu
 use crate::domain::message::{Reply, ReplyKind, Role};
 use crate::fini::{Ask, AskError, Event, EventKind, Target};
 use crate::platform::Rendering;
-use crate::store::{Asking, Doubt, NewPart, Next, StoreError, Turn, TurnEnd, TurnOutcome, Work};
+use crate::store::{Asking, Doubt, EXPIRED, NewPart, Next, StoreError, Turn, TurnEnd, TurnOutcome, Work};
 
 /// After a call that certainly had no effect.
 pub(super) const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -189,6 +189,8 @@ impl Turns {
                 let outcome = TurnOutcome::Dropped { reason: reason.to_owned() };
                 self.end(held, channel, batch.into(), outcome, &[], now).await
             }
+            Plan::Expire(batch) => self.end(held, channel, batch.into(), TurnOutcome::Expired, &[], now).await,
+            Plan::ExpireTurn(turn) => self.end(held, channel, turn.into(), TurnOutcome::Expired, &[], now).await,
             Plan::GiveUp(batch) => self.end(held, channel, batch.into(), gave_up(), &[], now).await,
             Plan::GiveUpTurn(turn) => self.end(held, channel, turn.into(), gave_up(), &[], now).await,
             Plan::Begin(batch) => self.ask(held, channel, batch.into(), now).await,
@@ -225,12 +227,13 @@ impl Turns {
             }
             aim => aim,
         };
-        let reference = plan::reference(
-            &self.foundation.installation_key,
-            &channel.name,
-            &held.lease.chat_ref,
-            question.generation,
-        );
+        let begun_before = match aim {
+            Aim::New => store.conversation(held.lease.lane, question.generation).await?,
+            _ => None,
+        };
+        let reference = begun_before
+            .map(|conversation| conversation.reference)
+            .unwrap_or_else(|| plan::reference(&self.foundation.installation_key, &held.lease, question.generation));
         let asking = Asking {
             turn: question.turn,
             members: std::mem::take(&mut question.members),
@@ -382,6 +385,10 @@ impl Turns {
         let mut replies = Vec::new();
         match &outcome {
             TurnOutcome::Answered => {}
+            // Without a word to anybody: it is long forgotten.
+            TurnOutcome::Expired => {
+                tracing::warn!(chat = %held.lease.chat_ref, channel = %channel.name, "a turn expired");
+            }
             TurnOutcome::Dropped { .. } => replies.push(plain(ReplyKind::NoReply, "")),
             TurnOutcome::Failed { reason, .. } | TurnOutcome::Held { reason, .. } => {
                 tracing::warn!(chat = %held.lease.chat_ref, channel = %channel.name, reason, "a turn failed for good");
@@ -423,6 +430,7 @@ impl Turns {
             TurnOutcome::Dropped { reason } => reason,
             TurnOutcome::Failed { .. } => "failed",
             TurnOutcome::Held { .. } => "held",
+            TurnOutcome::Expired => EXPIRED,
         };
         self.foundation.metrics.turn(channel.name.as_str(), label, now.since(question.received_at));
         let end = TurnEnd {

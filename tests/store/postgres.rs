@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fini_bridge::domain::secret::Secret;
 use fini_bridge::store::postgres::Postgres;
-use fini_bridge::store::{Mode, Store};
+use fini_bridge::store::{Mode, Store, Work};
 use tokio_postgres::Client;
 
-use crate::actors::TTL;
+use crate::actors::{TTL, accept, lease, look, message, said, say};
 use crate::database::server;
 use crate::{Backend, World};
 
@@ -52,6 +52,21 @@ impl Backend for Database {
     async fn beside(&self) -> Arc<dyn Store> {
         self.open(Mode::Serve).await
     }
+
+    async fn execute(&self, sql: &str) {
+        self.client.batch_execute(&format!("SET search_path = fini_bridge; {sql}")).await.unwrap();
+    }
+
+    async fn text_columns(&self) -> Vec<(String, String)> {
+        let sql = "SELECT table_name::text, column_name::text FROM information_schema.columns
+            WHERE table_schema = 'fini_bridge' AND data_type NOT IN ('bigint', 'integer', 'boolean')";
+        self.client.query(sql, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
+
+    async fn values(&self, table: &str, column: &str) -> Vec<String> {
+        let sql = format!("SELECT {column}::text FROM fini_bridge.{table} WHERE {column} IS NOT NULL");
+        self.client.query(&sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    }
 }
 
 pub async fn world() -> World {
@@ -71,4 +86,36 @@ pub async fn world() -> World {
         .await
         .unwrap();
     World { store, backend: Box::new(database) }
+}
+
+/// As forgetting does it, slowly: a webhook waits for the chat, finds it gone, and makes it anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_that_waits_for_a_chat_which_is_being_forgotten_makes_it_anew() {
+    let name = server().database().await;
+    let url = Secret::new(server().url(&name));
+    let store = Postgres::open(Arc::new(move || url.clone()), Mode::Serve).await.unwrap();
+    say(store.as_ref(), "alice", "old").await;
+    let (mut forgetting, looking) = (server().connect(&name).await, server().connect(&name).await);
+    let forgets = forgetting.transaction().await.unwrap();
+    forgets
+        .batch_execute(
+            "SET LOCAL search_path = fini_bridge; SELECT 1 FROM schedule ORDER BY work DESC FOR UPDATE;
+             DELETE FROM messages; DELETE FROM schedule; DELETE FROM lanes",
+        )
+        .await
+        .unwrap();
+    let accepting = tokio::spawn({
+        let store = store.clone();
+        async move { accept(store.as_ref(), message("alice", "new")).await }
+    });
+    let deadline = std::time::Instant::now() + Duration::from_secs(2);
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while looking.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        assert!(std::time::Instant::now() < deadline, "nobody waits for the chat");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    forgets.commit().await.unwrap();
+    let id = said(accepting.await.unwrap());
+    let held = lease(store.as_ref(), Work::Turns).await;
+    assert_eq!(look(store.as_ref(), &held).await.waiting[0].id, id);
 }

@@ -9,6 +9,7 @@ use super::tx::{Tx, corrupt, count, from_json, get, moment, params, parsed, role
 use super::{conversations, deliveries};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{BotId, DeliveryKey, LaneId, MessageId, TurnId};
+use crate::store::retention::{EXPIRED, EXPIRED_DETAIL};
 use crate::store::{Asking, Doubt, LaneView, Lease, Result, Turn, TurnEnd, TurnOutcome, TurnState, Waiting, Work};
 
 const WAITING_LIMIT: i64 = 200;
@@ -23,7 +24,8 @@ pub(super) async fn look(tx: &Tx<'_>, lease: &Lease, recent: Duration) -> Result
         .await?
         .ok_or_else(|| corrupt("a lane is gone"))?;
     let current = "SELECT id, generation, bot_id, role, content, user_attributes, address, received_at,
-            state, asked, asked_at, unknown_since, answered, looks
+            state, asked, asked_at, unknown_since, answered, looks,
+            EXISTS (SELECT 1 FROM fini_bridge.messages AS m WHERE m.turn = turns.id AND m.dormant)
         FROM fini_bridge.turns WHERE lane = $1 AND ended_at IS NULL";
     let mut turn = tx.one(current, params![lane], read_turn).await?;
     if let Some(turn) = &mut turn {
@@ -33,7 +35,8 @@ pub(super) async fn look(tx: &Tx<'_>, lease: &Lease, recent: Duration) -> Result
     }
     let waiting = tx
         .all(
-            "SELECT id, delivery_key, waiting_since, sort_at, sender, role, text, user_attributes, bot_id, address
+            "SELECT id, delivery_key, waiting_since, sort_at, sender, role, text, user_attributes, bot_id, address,
+                dormant
              FROM fini_bridge.messages WHERE lane = $1 AND state = 'received' ORDER BY seq LIMIT $2",
             params![lane, WAITING_LIMIT],
             read_waiting,
@@ -192,6 +195,7 @@ pub(super) async fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()>
         TurnOutcome::Dropped { reason } => ("dropped", Some(reason.as_str()), None),
         TurnOutcome::Failed { reason, detail } => ("failed", Some(reason.as_str()), Some(detail.as_str())),
         TurnOutcome::Held { reason, detail } => ("held", Some(reason.as_str()), Some(detail.as_str())),
+        TurnOutcome::Expired => ("failed", Some(EXPIRED), Some(EXPIRED_DETAIL)),
     };
     tx.run(
         "UPDATE fini_bridge.turns SET state = $1, reason = $2, detail = $3, ended_at = $4, event_kinds = $5
@@ -202,7 +206,7 @@ pub(super) async fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()>
     deliveries::put(tx, lease, end).await?;
     match end.outcome {
         TurnOutcome::Answered => deliveries::settle(tx, &turn).await?,
-        TurnOutcome::Dropped { .. } | TurnOutcome::Failed { .. } | TurnOutcome::Held { .. } => {
+        TurnOutcome::Dropped { .. } | TurnOutcome::Failed { .. } | TurnOutcome::Held { .. } | TurnOutcome::Expired => {
             tx.run(
                 "UPDATE fini_bridge.messages SET state = $1, reason = $2, detail = $3, ended_at = $4 WHERE turn = $5",
                 params![state, reason, detail, tx.now(), &turn],
@@ -213,7 +217,9 @@ pub(super) async fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()>
     if end.outcome == TurnOutcome::Answered || !end.events.is_empty() {
         conversations::answered(tx, lease.lane, generation, end).await?;
     }
-    tx.run("UPDATE fini_bridge.lanes SET last_turn_at = $1 WHERE id = $2", params![tx.now(), lease.lane.0]).await?;
+    if end.outcome != TurnOutcome::Expired {
+        tx.run("UPDATE fini_bridge.lanes SET last_turn_at = $1 WHERE id = $2", params![tx.now(), lease.lane.0]).await?;
+    }
     tx.ring_ended();
     Ok(())
 }
@@ -274,6 +280,7 @@ fn read_waiting(row: &Row) -> Result<Waiting> {
         user_attributes: from_json(get(row, 7)?)?,
         bot_id: BotId::new(get::<String>(row, 8)?),
         address: from_json(get(row, 9)?)?,
+        dormant: get(row, 10)?,
     })
 }
 
@@ -302,5 +309,6 @@ fn read_turn(row: &Row) -> Result<Turn> {
         received_at: Timestamp::from_millis(get(row, 7)?),
         state,
         asked: count(get(row, 9)?),
+        dormant: get(row, 14)?,
     })
 }

@@ -9,15 +9,17 @@ use super::tx::{self, Tx, corrupt, count, from_json, moment, parsed, role, to_js
 use super::{conversations, deliveries};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{BotId, DeliveryKey, LaneId, MessageId, TurnId};
+use crate::store::retention::{EXPIRED, EXPIRED_DETAIL};
 use crate::store::{Asking, Doubt, LaneView, Lease, Result, Turn, TurnEnd, TurnOutcome, TurnState, Waiting, Work};
 
 const WAITING_LIMIT: i64 = 200;
 
 pub(super) const WAITING: &str = "SELECT id, delivery_key, waiting_since, sort_at, sender, role, text, user_attributes,
-        bot_id, address
+        bot_id, address, dormant
     FROM messages WHERE lane = ?1 AND state = 'received' ORDER BY seq LIMIT ?2";
 pub(super) const CURRENT: &str = "SELECT id, generation, bot_id, role, content, user_attributes, address, received_at,
-        state, asked, asked_at, unknown_since, answered, looks
+        state, asked, asked_at, unknown_since, answered, looks,
+        EXISTS (SELECT 1 FROM messages m WHERE m.turn = turns.id AND m.dormant)
     FROM turns WHERE lane = ?1 AND ended_at IS NULL";
 pub(super) const MEMBERS: &str = "SELECT delivery_key FROM messages WHERE turn = ?1 ORDER BY place";
 pub(super) const RECENT: &str = "SELECT count(*) FROM turns WHERE lane = ?1 AND role = 'user' AND begun_at >= ?2
@@ -164,9 +166,10 @@ pub(super) fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()> {
     }
     let (state, reason, detail) = match &end.outcome {
         TurnOutcome::Answered => ("answered", None, None),
-        TurnOutcome::Dropped { reason } => ("dropped", Some(reason), None),
-        TurnOutcome::Failed { reason, detail } => ("failed", Some(reason), Some(detail)),
-        TurnOutcome::Held { reason, detail } => ("held", Some(reason), Some(detail)),
+        TurnOutcome::Dropped { reason } => ("dropped", Some(reason.as_str()), None),
+        TurnOutcome::Failed { reason, detail } => ("failed", Some(reason.as_str()), Some(detail.as_str())),
+        TurnOutcome::Held { reason, detail } => ("held", Some(reason.as_str()), Some(detail.as_str())),
+        TurnOutcome::Expired => ("failed", Some(EXPIRED), Some(EXPIRED_DETAIL)),
     };
     tx.run(
         "UPDATE turns SET state = ?1, reason = ?2, detail = ?3, ended_at = ?4, event_kinds = ?5 WHERE id = ?6",
@@ -175,7 +178,7 @@ pub(super) fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()> {
     deliveries::put(tx, lease, end)?;
     match end.outcome {
         TurnOutcome::Answered => deliveries::settle(tx, &turn)?,
-        TurnOutcome::Dropped { .. } | TurnOutcome::Failed { .. } | TurnOutcome::Held { .. } => {
+        TurnOutcome::Dropped { .. } | TurnOutcome::Failed { .. } | TurnOutcome::Held { .. } | TurnOutcome::Expired => {
             tx.run(
                 "UPDATE messages SET state = ?1, reason = ?2, detail = ?3, ended_at = ?4 WHERE turn = ?5",
                 params![state, reason, detail, tx.now(), turn],
@@ -185,7 +188,9 @@ pub(super) fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()> {
     if end.outcome == TurnOutcome::Answered || !end.events.is_empty() {
         conversations::answered(tx, lease.lane, generation, end)?;
     }
-    tx.run("UPDATE lanes SET last_turn_at = ?1 WHERE id = ?2", params![tx.now(), lease.lane.0])?;
+    if end.outcome != TurnOutcome::Expired {
+        tx.run("UPDATE lanes SET last_turn_at = ?1 WHERE id = ?2", params![tx.now(), lease.lane.0])?;
+    }
     tx.ring_ended();
     Ok(())
 }
@@ -232,6 +237,7 @@ fn read_waiting(row: &Row<'_>) -> Result<Waiting> {
         user_attributes: from_json(&text(row, 7)?)?,
         bot_id: BotId::new(text(row, 8)?),
         address: from_json(&text(row, 9)?)?,
+        dormant: row.get(10).map_err(tx::failed)?,
     })
 }
 
@@ -260,6 +266,7 @@ fn read_turn(row: &Row<'_>) -> Result<Turn> {
         received_at: Timestamp::from_millis(row.get(7).map_err(tx::failed)?),
         state,
         asked: count(row.get(9).map_err(tx::failed)?),
+        dormant: row.get(14).map_err(tx::failed)?,
     })
 }
 
