@@ -105,7 +105,7 @@ impl Case {
         let config = (self.config)(secrets, api_base);
         // A custom channel's addresses stand in its own keys.
         let api_base = (!matches!(config, Config::Custom(_))).then(|| api_base.to_owned());
-        platform::build(&config, &Common { api_base }, &around)
+        platform::build(&config, &Common { api_base, ..Common::default() }, &around)
             .unwrap_or_else(|problems| panic!("{}: {problems:?}", self.name))
     }
 

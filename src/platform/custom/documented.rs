@@ -47,7 +47,7 @@ fn expanded(text: &str) -> String {
 fn custom(name: &str) -> Custom {
     let all = documented();
     let (_, config) = all.iter().find(|(found, _)| found == name).unwrap();
-    Custom::build(config, None).map_err(|problems| format!("{problems:#?}")).unwrap()
+    Custom::build(config, Common::default().max_elements, None).map_err(|problems| format!("{problems:#?}")).unwrap()
 }
 
 fn webhook(body: &'static str, headers: &[(&str, String)]) -> RawWebhook {

@@ -138,14 +138,15 @@ fn problem(key: &'static str, error: &minijinja::Error) -> Problem {
 pub struct Expression {
     key: &'static str,
     env: Environment<'static>,
+    uses: BTreeSet<String>,
 }
 
 impl Expression {
     pub fn compile(key: &'static str, source: &str, names: &[&str]) -> Result<Self, Problem> {
         // By itself first: `{% set %}` would take more than one expression.
         Environment::new().compile_expression(source).map_err(|error| problem(key, &error))?;
-        let (env, _) = compile(key, format!("{{% set {RESULT} = ({source}\n) %}}"), names, Output::Text)?;
-        Ok(Self { key, env })
+        let (env, uses) = compile(key, format!("{{% set {RESULT} = ({source}\n) %}}"), names, Output::Text)?;
+        Ok(Self { key, env, uses })
     }
 
     /// The value; never an undefined one.
@@ -161,6 +162,10 @@ impl Expression {
 
     pub fn key(&self) -> &'static str {
         self.key
+    }
+
+    pub fn uses(&self, name: &str) -> bool {
+        self.uses.contains(name)
     }
 }
 

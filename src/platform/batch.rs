@@ -1,0 +1,148 @@
+//! The elements of one webhook that brings several. Each is read by itself: what can't be read doesn't stop the
+//! others, and what is kept of it is that element, not the whole body. Beyond the limit nothing is read: the rest is
+//! one failed message.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{Event, Malformed, Parsed};
+
+/// Bytes that are kept of what can't be read.
+const MAX_RAW: usize = 64 * 1024;
+
+pub struct Batch {
+    events: Vec<Event>,
+    /// How many were read.
+    elements: usize,
+    max: usize,
+    /// How many came beyond the limit.
+    beyond: usize,
+    rest: Excerpt,
+}
+
+impl Batch {
+    /// Up to `max` elements.
+    pub fn new(max: usize) -> Self {
+        Self { events: Vec::new(), elements: 0, max, beyond: 0, rest: Excerpt::default() }
+    }
+
+    pub fn read<T: Serialize>(&mut self, element: &T, read: impl FnOnce(&T) -> Result<Event, Malformed>) {
+        if self.elements >= self.max {
+            self.beyond += 1;
+            self.rest.line(element);
+            return;
+        }
+        self.elements += 1;
+        self.events.push(read(element).unwrap_or_else(|malformed| {
+            let mut raw = Excerpt::default();
+            raw.line(element);
+            Event::Malformed(Malformed { raw: Some(raw.into_text()), ..malformed })
+        }));
+    }
+
+    /// Something that is no element.
+    pub fn ignore(&mut self, kind: &'static str) {
+        self.events.push(Event::Ignored(kind));
+    }
+
+    pub fn finish(mut self) -> Parsed {
+        if self.beyond > 0 {
+            self.events.push(Event::Malformed(Malformed {
+                delivery_key: None,
+                reason: "too_many_elements",
+                detail: format!("{} elements beyond the first {} (server.max_elements)", self.beyond, self.max),
+                raw: Some(self.rest.into_text()),
+            }));
+        }
+        Parsed::Events(self.events)
+    }
+}
+
+/// The first [`MAX_RAW`] bytes of what is written to it, as text.
+#[derive(Default)]
+struct Excerpt(Vec<u8>);
+
+impl Excerpt {
+    fn line<T: Serialize>(&mut self, element: &T) {
+        // An error says that it is full.
+        if serde_json::to_writer(&mut *self, element).is_ok() {
+            let _ = self.write(b"\n");
+        }
+    }
+
+    fn into_text(self) -> String {
+        let text = cut(&self.0);
+        text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)
+    }
+}
+
+impl Write for Excerpt {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = MAX_RAW.saturating_sub(self.0.len()).min(bytes.len());
+        self.0.extend_from_slice(bytes.get(..room).unwrap_or_default());
+        if room == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(room) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The first [`MAX_RAW`] bytes as text, without a character cut in half.
+pub fn cut(bytes: &[u8]) -> String {
+    let Some(first) = bytes.get(..MAX_RAW) else { return String::from_utf8_lossy(bytes).into_owned() };
+    let whole = match std::str::from_utf8(first) {
+        Err(error) if error.error_len().is_none() => first.get(..error.valid_up_to()).unwrap_or(first),
+        _ => first,
+    };
+    String::from_utf8_lossy(whole).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn events(batch: Batch) -> Vec<Event> {
+        match batch.finish() {
+            Parsed::Events(events) => events,
+            Parsed::Answer(answer) => panic!("{answer:?}"),
+        }
+    }
+
+    #[test]
+    fn of_an_element_that_can_not_be_read_only_that_element_is_kept() {
+        let mut batch = Batch::new(10);
+        batch.read(&json!({"n": 1}), |_| Ok(Event::Ignored("fine")));
+        batch.read(&json!({"n": 2}), |_| Err(Malformed::new("n: wrong")));
+        let [Event::Ignored("fine"), Event::Malformed(malformed)] = &events(batch)[..] else { panic!() };
+        assert_eq!((malformed.reason, malformed.raw.as_deref()), ("malformed", Some(r#"{"n":2}"#)));
+    }
+
+    #[test]
+    fn beyond_the_limit_nothing_is_read_and_the_rest_is_one_failed_message_with_their_number() {
+        let mut batch = Batch::new(2);
+        for n in 0..5 {
+            batch.read(&json!(n), |n| if n == &json!(9) { panic!() } else { Ok(Event::Ignored("fine")) });
+        }
+        let [_, _, Event::Malformed(malformed)] = &events(batch)[..] else { panic!() };
+        assert_eq!((malformed.reason, malformed.raw.as_deref()), ("too_many_elements", Some("2\n3\n4")));
+        assert_eq!(malformed.detail, "3 elements beyond the first 2 (server.max_elements)");
+    }
+
+    #[test]
+    fn what_is_kept_ends_at_64_kib_between_characters() {
+        let long: Value = json!("é".repeat(MAX_RAW));
+        let mut batch = Batch::new(1);
+        batch.read(&long, |_| Err(Malformed::new("long")));
+        batch.read(&long, |_| Ok(Event::Ignored("fine")));
+        for event in events(batch) {
+            let Event::Malformed(Malformed { raw: Some(raw), .. }) = event else { panic!() };
+            assert!(raw.len() > MAX_RAW - 4 && raw.len() <= MAX_RAW && raw.ends_with('é'));
+        }
+        assert_eq!(cut(&[0xff; MAX_RAW + 1]).chars().count(), MAX_RAW);
+        assert_eq!(cut(b"short"), "short");
+    }
+}
