@@ -59,6 +59,22 @@ impl Batch {
     }
 }
 
+/// Whether something takes at most so many bytes as JSON. Writes no more than that.
+pub fn fits<T: Serialize>(value: &T, bytes: usize) -> bool {
+    struct Room(usize);
+    impl Write for Room {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::WriteZero)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    serde_json::to_writer(Room(bytes), value).is_ok()
+}
+
 /// The first [`MAX_RAW`] bytes of what is written to it, as text.
 #[derive(Default)]
 struct Excerpt(Vec<u8>);
@@ -144,5 +160,6 @@ mod tests {
         }
         assert_eq!(cut(&[0xff; MAX_RAW + 1]).chars().count(), MAX_RAW);
         assert_eq!(cut(b"short"), "short");
+        assert!(fits(&json!({"a": 1}), 7) && !fits(&json!({"a": 1}), 6));
     }
 }

@@ -23,7 +23,7 @@ use crate::domain::problem::Problem;
 use crate::http::{Http, Response};
 use crate::signature::{RawWebhook, Refused, Verified};
 
-use batch::Batch;
+use batch::{Batch, fits};
 pub use batch::cut;
 
 /// Bytes of a body that are read for a handshake before its sender is known.

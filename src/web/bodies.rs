@@ -19,8 +19,10 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 pub const SMALL_BODY: usize = 64 * 1024;
 /// Bytes of all small bodies together, and of all large ones.
 const ROOM: usize = 64 * 1024 * 1024;
-/// A buffer begins with this and doubles: it grows with what comes, not with what is announced.
+/// A buffer begins with this and doubles: it grows with what comes, not with what is announced …
 const FIRST_BUFFER: usize = 4 * 1024;
+/// … until so much has come. Then it gets the length that was announced, and is not copied again.
+const LAST_DOUBLING: usize = 256 * 1024;
 
 /// The limits of bodies, one by one and together.
 pub struct Bodies {
@@ -158,8 +160,8 @@ impl Incomplete {
         let has = held.unfinished.get(&self.number).ok_or(StatusCode::SERVICE_UNAVAILABLE)?.buffer.capacity();
         let needed = self.length + chunk.len();
         let more = if needed > has {
-            let doubled = (has * 2).max(FIRST_BUFFER).min(expected.max(needed));
-            doubled.max(needed) - has
+            let next = if has < LAST_DOUBLING { (has * 2).max(FIRST_BUFFER).min(expected) } else { expected };
+            next.max(needed) - has
         } else {
             0
         };

@@ -1,11 +1,12 @@
 //! From a raw webhook to what it says: verify, then parse. Nothing is built of a body before its sender is known, and
-//! nothing of one that would become too much. Large bodies are read beside the connections' workers, one at a time:
-//! so the memory that one takes is the memory that all take, and nobody's small webhook waits for them.
+//! nothing of one that would become too much. Large bodies are read beside the connections' workers, by one thread that
+//! verifies and one that parses: nobody's small webhook waits for them, and the memory that one takes is the memory
+//! that all take. (On a pool of threads the allocator would keep as much for each of them.)
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{mpsc, oneshot};
 
 use super::bodies::SMALL_BODY;
 use super::complexity::is_too_complex;
@@ -14,27 +15,21 @@ use crate::domain::id::DeliveryKey;
 use crate::platform::{Event, Malformed, Parsed, Platform, cut};
 use crate::signature::{RawWebhook, Refused, Verified, hmac_hex};
 
-/// Large bodies that are verified at once. Whoever sends them is not known: they wait for each other, and those that
-/// were verified don't wait for them.
-const VERIFIED_AT_ONCE: usize = 2;
-
 pub struct Reader {
     max_nodes: usize,
-    /// Where large bodies are read.
-    runtime: Handle,
-    verifying: Semaphore,
-    parsing: Semaphore,
+    verifying: Thread,
+    /// Of its own: whoever is verified doesn't wait for those who are not.
+    parsing: Thread,
 }
 
-/// A reading that never came to its end: the process is going down.
+/// A reading that came to no end: a defect, and its webhook is not kept.
 #[derive(Debug)]
 pub struct Aborted;
 
 impl Reader {
-    /// Reads large bodies on the runtime that it is made on.
-    pub fn here(max_nodes: usize) -> Self {
-        let verifying = Semaphore::new(VERIFIED_AT_ONCE);
-        Self { max_nodes, runtime: Handle::current(), verifying, parsing: Semaphore::new(1) }
+    pub fn start(max_nodes: usize) -> std::io::Result<Self> {
+        let (verifying, parsing) = (Thread::start("webhook-verifier")?, Thread::start("webhook-parser")?);
+        Ok(Self { max_nodes, verifying, parsing })
     }
 
     pub async fn verify(
@@ -47,7 +42,7 @@ impl Reader {
             return Ok(platform.verify(raw, now));
         }
         let platform = Arc::clone(platform);
-        self.aside(&self.verifying, move || platform.verify(raw, now)).await
+        self.verifying.run(move || platform.verify(raw, now)).await
     }
 
     pub async fn parse(&self, platform: &Arc<dyn Platform>, webhook: Verified) -> Result<Parsed, Aborted> {
@@ -55,16 +50,33 @@ impl Reader {
         if webhook.body().len() <= SMALL_BODY {
             return Ok(parse(platform.as_ref(), &webhook, max_nodes));
         }
-        self.aside(&self.parsing, move || parse(platform.as_ref(), &webhook, max_nodes)).await
+        self.parsing.run(move || parse(platform.as_ref(), &webhook, max_nodes)).await
+    }
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Does one thing after the other. As many wait as the bodies in hand may be.
+struct Thread(mpsc::UnboundedSender<Job>);
+
+impl Thread {
+    fn start(name: &str) -> std::io::Result<Self> {
+        let (sender, mut jobs) = mpsc::unbounded_channel::<Job>();
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            while let Some(job) = jobs.blocking_recv() {
+                // The next one is still to be done; the panic has been logged.
+                let _ = catch_unwind(AssertUnwindSafe(job));
+            }
+        })?;
+        Ok(Self(sender))
     }
 
-    async fn aside<T: Send + 'static>(
-        &self,
-        turns: &Semaphore,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Aborted> {
-        let _turn = turns.acquire().await.map_err(|_| Aborted)?;
-        self.runtime.spawn_blocking(work).await.map_err(|_| Aborted)
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Aborted> {
+        let (done, result) = oneshot::channel();
+        // Nobody waits any more where the connection is gone.
+        let job = move || if !done.is_closed() { drop(done.send(work())) };
+        self.0.send(Box::new(job)).map_err(|_| Aborted)?;
+        result.await.map_err(|_| Aborted)
     }
 }
 

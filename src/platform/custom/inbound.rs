@@ -12,7 +12,7 @@ use super::template::{Expression, Failed, value_of};
 use crate::domain::id::{BotId, ChatKey, DeliveryKey};
 use crate::domain::message::{Addressed, Incoming, Role};
 use crate::domain::problem::Problem;
-use crate::platform::{Answer, Batch, Event, Malformed, Parsed};
+use crate::platform::{Answer, Batch, Event, Malformed, Parsed, fits};
 use crate::signature::{RawWebhook, Verified};
 
 /// What an expression about one element may name.
@@ -184,7 +184,8 @@ impl Inbound {
         };
         let mut address = json!({ "chat": chat_json, "id": id_json });
         if self.keeps == Keeps::Item
-            && let Some(item) = json_of(&item).filter(|item| item.to_string().len() <= MAX_ITEM)
+            && fits(&item, MAX_ITEM)
+            && let Some(item) = json_of(&item)
             && let Some(address) = address.as_object_mut()
         {
             address.insert("item".to_owned(), item);
