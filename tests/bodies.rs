@@ -1,6 +1,9 @@
 //! Bodies that are made to hurt, against the real process: what they may cost in memory, time and log lines, and that
 //! genuine webhooks get their 200 beside them.
 
+#[path = "support/database.rs"]
+#[allow(dead_code)] // each test binary uses its own part
+mod database;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -48,7 +51,8 @@ chat = "body.chat"
 text = "body.text"
 [channels.token.reply]
 url = "{outside}/shop/conversations/{{ chat }}/messages"
-body = '{"text": {{ text|tojson }}, "client_id": {{ id|tojson }}, "lang": {{ item.lang|tojson }}}'
+headers = { authorization = "Bearer shop-token" }
+body = '{% if item.lang %}{"text": {{ text|tojson }}, "client_id": {{ id|tojson }}}{% endif %}'
 "#;
 
 /// One that keeps its elements for the reply.
@@ -68,11 +72,16 @@ chat = "item.chat"
 text = "item.text"
 [channels.keeper.reply]
 url = "{outside}/shop/conversations/{{ chat }}/messages"
-body = '{"text": {{ text|tojson }}, "client_id": {{ id|tojson }}, "lang": {{ item.lang|tojson }}}'
+headers = { authorization = "Bearer shop-token" }
+body = '{% if item.lang %}{"text": {{ text|tojson }}, "client_id": {{ id|tojson }}}{% endif %}'
 "#;
 
 async fn world() -> World {
-    let mut world = World::prepare(&format!("{}{CHANNELS}{KEEPER}", senders::CHANNELS)).await;
+    world_on(None).await
+}
+
+async fn world_on(database: Option<String>) -> World {
+    let mut world = World::prepare_on(database, &format!("{}{CHANNELS}{KEEPER}", senders::CHANNELS)).await;
     world.serve_at("info").await;
     world
 }
@@ -86,28 +95,21 @@ fn memory(world: &World, key: &str) -> usize {
 
 /// How much the process grows at most while something is done to it.
 struct Growth {
-    idle: usize,
+    before: usize,
 }
 
 impl Growth {
     /// After a first webhook: what is only needed once is there.
-    async fn from_idle(world: &World) -> Self {
-        genuine(world, "idle").await;
-        let growth = Self { idle: memory(world, "VmRSS") };
-        growth.forget_peak(world);
-        growth
-    }
-
-    fn forget_peak(&self, world: &World) {
+    async fn begin(world: &World) -> Self {
+        genuine(world, "begin").await;
         std::fs::write(format!("/proc/{}/clear_refs", world.process().id()), "5").unwrap();
+        Self { before: memory(world, "VmRSS") }
     }
 
-    /// Of what was done since the last time.
     fn judge(&self, world: &World, what: &str, at_most: usize) {
-        let grown = memory(world, "VmHWM").saturating_sub(self.idle);
-        println!("{what}: {:.1} of {} MB", grown as f64 / MB as f64, at_most / MB);
+        let grown = memory(world, "VmHWM").saturating_sub(self.before);
+        println!("{what}: grew by {:.1} of {} MB", grown as f64 / MB as f64, at_most / MB);
         assert!(grown <= at_most, "{what}: {grown} bytes");
-        self.forget_peak(world);
     }
 }
 
@@ -153,7 +155,7 @@ async fn ten_unsigned_bodies_of_the_worst_shape_cost_at_most_64_mb() {
     let body = worst_shape();
     let json = "content-type: application/json\r\n";
     let forged = format!("x-shop-signature: sha256={}\r\n{json}", "0".repeat(64));
-    let growth = Growth::from_idle(&world).await;
+    let growth = Growth::begin(&world).await;
     for (what, line) in [
         ("GET with a challenge to come", format!("GET /webhooks/handshake HTTP/1.1\r\n{json}")),
         ("GET with a forged signature", format!("GET /webhooks/handshake HTTP/1.1\r\n{forged}")),
@@ -231,34 +233,233 @@ async fn failed(world: &World) -> std::collections::BTreeMap<String, usize> {
     reasons
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn batches_that_can_not_be_read_cost_at_most_128_mb_and_hold_nobody_up() {
-    let world = world().await;
+/// Batches that are as bad as authentic ones can be, each with the failed messages that it leads to.
+fn bad_batches() -> Vec<(&'static str, &'static str, Signed, Value)> {
     let text = "x".repeat(2900);
     let unreadable: Vec<String> = (0..1000).map(|n| json!({ "n": n, "text": text }).to_string()).collect();
     let readable: Vec<String> = (0..20_000).map(shop_element).collect();
-    let inside = vec![r#"{"":1}"#; 47].join(",");
-    let kept: Vec<String> =
-        (0..2000).map(|n| format!(r#"{{"id":"k-{n}","chat":"k-{n}","text":"hi","lang":"de","x":[{inside}]}}"#)).collect();
+    let objects_inside = vec![r#"{"":1}"#; 44].join(",");
+    let kept = |n| format!(r#"{{"id":"k-{n}","chat":"k-{n}","text":"hi","lang":"de","x":[{objects_inside}]}}"#);
+    let kept: Vec<String> = (0..2000).map(kept).collect();
     let ones = vec!["1".to_owned(); 2_000_000];
     let objects = vec![r#"{"":1}"#.to_owned(); 99_900];
     let chains = vec![format!("{}1{}", r#"{"":"#.repeat(100), "}".repeat(100)); 999];
-    let growth = Growth::from_idle(&world).await;
-    for (what, channel, batch) in [
-        ("1,000 unreadable elements", "shop", shop_batch(&unreadable)),
-        ("1,000 messages without an id", "whatsapp", whatsapp_batch(&unreadable)),
-        ("2,000,000 numbers", "shop", shop_batch(&ones)),
-        ("2,000,000 numbers", "whatsapp", whatsapp_batch(&ones)),
-        ("99,900 objects", "shop", shop_batch(&objects)),
-        ("99,900 objects", "whatsapp", whatsapp_batch(&objects)),
-        ("999 chains of objects", "shop", shop_batch(&chains)),
-        ("999 chains of objects", "whatsapp", whatsapp_batch(&chains)),
-        ("20,000 readable elements", "shop", shop_batch(&readable)),
-        ("2,000 elements that are kept", "keeper", keeper_batch(&kept)),
-    ] {
-        println!("{what}: {} bytes", batch.body.len());
+    let too_complex = json!({ "too_complex": 1 });
+    let cut_off = json!({ "malformed": 2000, "too_many_elements": 1 });
+    let unread = json!({ "malformed": 1000 });
+    vec![
+        ("1,000 unreadable elements", "shop", shop_batch(&unreadable), unread.clone()),
+        ("1,000 messages without an id", "whatsapp", whatsapp_batch(&unreadable), unread),
+        ("2,000,000 numbers", "shop", shop_batch(&ones), too_complex.clone()),
+        ("2,000,000 numbers", "whatsapp", whatsapp_batch(&ones), too_complex),
+        ("99,900 objects", "shop", shop_batch(&objects), cut_off.clone()),
+        ("99,900 objects", "whatsapp", whatsapp_batch(&objects), cut_off),
+        ("999 chains of 100 objects", "shop", shop_batch(&chains), json!({ "malformed": 999 })),
+        ("999 chains of 100 objects", "whatsapp", whatsapp_batch(&chains), json!({ "malformed": 999 })),
+        ("20,000 readable elements", "shop", shop_batch(&readable), json!({ "too_many_elements": 1 })),
+        ("2,000 elements that are kept", "keeper", keeper_batch(&kept), json!({})),
+    ]
+}
+
+async fn bad_batches_cost_little(mut world: World) {
+    for (what, channel, batch, expected) in bad_batches() {
+        // From the start each time: nothing that an earlier one has left there is used again.
+        let before = failed(&world).await;
+        if world.terminate(SOON).await.success() {
+            world.serve_at("info").await;
+        }
+        let growth = Growth::begin(&world).await;
+        println!("{what}, {channel}: {} bytes", batch.body.len());
         deliver_beside(&world, channel, batch).await;
         growth.judge(&world, what, 128 * MB);
+        for (reason, number) in failed(&world).await {
+            let more = number - before.get(&reason).copied().unwrap_or_default();
+            assert_eq!(json!(more), expected.get(&reason).cloned().unwrap_or(json!(0)), "{what}: {reason}");
+        }
     }
-    println!("{:?}", failed(&world).await);
+    let before = failed(&world).await;
+    let growth = Growth::begin(&world).await;
+    for _ in 0..5 {
+        for (_, channel, batch, _) in bad_batches() {
+            world.deliver(channel, batch).await;
+        }
+    }
+    growth.judge(&world, "all of them five times again: nothing adds up", 128 * MB);
+    assert_eq!(failed(&world).await, before, "the same again is the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_batches_cost_at_most_128_mb_and_hold_nobody_up() {
+    bad_batches_cost_little(world().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_batches_cost_as_little_on_postgresql() {
+    let database = database::server().database().await;
+    bad_batches_cost_little(world_on(Some(database)).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn within_1_gib_of_address_space_above_idle_bad_bodies_are_survived() {
+    let world = world().await;
+    genuine(&world, "first").await;
+    let limit = memory(&world, "VmSize") + 1024 * 1024 * 1024;
+    let id = world.process().id().to_string();
+    let limited = std::process::Command::new("prlimit").args(["--pid", &id, &format!("--as={limit}")]).status();
+    assert!(limited.unwrap().success());
+    let body = worst_shape();
+    let json = "content-type: application/json\r\n";
+    let forged = format!("x-shop-signature: sha256={}\r\n{json}", "0".repeat(64));
+    let unsigned = async {
+        for _ in 0..5 {
+            ten_at_once(&world, &format!("GET /webhooks/handshake HTTP/1.1\r\n{forged}"), &body).await;
+            ten_at_once(&world, &format!("POST /webhooks/token HTTP/1.1\r\n{json}"), &body).await;
+        }
+    };
+    let signed = async {
+        for (_, channel, batch, _) in bad_batches() {
+            deliver_beside(&world, channel, batch).await;
+        }
+    };
+    futures::future::join(unsigned, signed).await;
+    println!("address space: {} MB of {} MB", memory(&world, "VmPeak") / MB, limit / MB);
+    genuine(&world, "last").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_batch_that_is_too_long_the_first_are_answered_and_the_rest_is_one_failed_message() {
+    let world = world().await;
+    let elements: Vec<String> = (0..2500).map(shop_element).collect();
+    world.deliver("shop", shop_batch(&elements)).await;
+    let store = world.store().await;
+    let filter = fini_bridge::store::Filter { limit: 10_000, ..Default::default() };
+    let all = store.list(&filter).await.unwrap();
+    let known = all.iter().filter(|story| story.text.as_deref() == Some("hi")).count();
+    let rest: Vec<_> = all.iter().filter(|story| story.reason.as_deref() == Some("too_many_elements")).collect();
+    assert_eq!((known, rest.len()), (2000, 1));
+    assert_eq!(rest[0].detail.as_deref(), Some("500 elements beyond the first 2000 (server.max_elements)"));
+    assert!(rest[0].text.as_deref().unwrap().starts_with(&elements[2000]), "the first of the rest is kept");
+    assert!(rest[0].text.as_deref().unwrap().len() <= 64 * 1024);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_bodies_take_no_room_of_genuine_webhooks() {
+    let world = world().await;
+    let growth = Growth::begin(&world).await;
+    let open = async |length: usize| {
+        let mut stream = TcpStream::connect(&world.process().address).await.unwrap();
+        let signature = "0".repeat(64);
+        let head = format!(
+            "POST /webhooks/handshake HTTP/1.1\r\nhost: bridge\r\nx-shop-signature: sha256={signature}\r\ncontent-length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let sent = tokio::time::timeout(Duration::from_secs(5), stream.write_all(&vec![b'x'; length - 1])).await;
+        (stream, sent.is_ok_and(|sent| sent.is_ok()))
+    };
+    let mut streams = Vec::new();
+    let mut slowest = Duration::ZERO;
+    for number in 0..80 {
+        streams.push(open(MAX_BODY).await);
+        slowest = slowest.max(genuine(&world, &format!("beside large {number}")).await);
+    }
+    for number in 0..2000 {
+        streams.push(open(64 * 1024).await);
+        if number % 20 == 0 {
+            slowest = slowest.max(genuine(&world, &format!("beside small {number}")).await);
+        }
+    }
+    println!("the slowest genuine webhook took {slowest:?}");
+    // The oldest were told that there is no room, and their connections were closed.
+    assert_eq!(status(&mut streams[0].0).await, 503);
+    growth.judge(&world, "2,080 unfinished bodies", 256 * MB);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_unsigned_webhooks_leave_few_lines_in_the_log_and_all_in_the_counters() {
+    let world = world().await;
+    let before = world.log().len();
+    for number in 0..2000 {
+        let answer = match number % 2 {
+            0 => world.http.post(world.url("shop")).body("{}").send().await.unwrap(),
+            _ => world.request("token", Signed { headers: Vec::new(), body: b"{}".to_vec() }).send().await.unwrap(),
+        };
+        assert_eq!((answer.status().as_u16(), answer.bytes().await.unwrap().len()), (401, 0));
+    }
+    let metrics = world.admin("/metrics").await;
+    for channel in ["shop", "token"] {
+        let counted = format!(r#"fini_bridge_webhooks_total{{channel="{channel}",result="unauthenticated"}} 1000"#);
+        assert!(metrics.contains(&counted), "{metrics}");
+    }
+    let told = eventually("the log tells of the rest", SOON, async || {
+        let log = world.log();
+        let more = |channel: &str| log.lines().any(|line| line.contains("more webhooks") && line.contains(channel));
+        (more("shop") && more("token")).then_some(log)
+    })
+    .await;
+    println!("2,000 unsigned webhooks: {} bytes of log", told.len() - before);
+    assert!(told.len() - before < 8 * 1024);
+    assert!(told.contains(r#""reason":"missing""#) && told.contains(r#""more":995"#), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_in_the_body_is_never_kept() {
+    let mut world = world().await;
+    let token = "tok-SEKRIT-0123456789";
+    let signed = |body: Value| Signed {
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: body.to_string().into_bytes(),
+    };
+    world.deliver("token", signed(json!({ "token": token, "chat": "c" }))).await;
+    world.deliver("token", signed(json!({ "token": token, "id": "m", "chat": "c", "text": "hi", "lang": "de" }))).await;
+    let many = vec![0; 300_000];
+    // Too complex: its beginning is kept as it came.
+    world.deliver("token", signed(json!({ "token": token, "zeros": many }))).await;
+    let failed = world.until(2, MessageState::Failed).await;
+    assert!(failed.iter().all(|story| story.text.as_ref().is_some_and(|text| text.contains("*********"))));
+    world.until(1, MessageState::Done).await;
+    let twice = format!(r#"{{"token":"bad","token":"{token}","id":"n","chat":"c","text":"hi"}}"#);
+    let answer = world.post("token", Signed { headers: Vec::new(), body: twice.into_bytes() }).await;
+    assert_eq!(answer.status(), 401, "a key that comes twice");
+    assert!(world.terminate(SOON).await.success());
+    for file in std::fs::read_dir(world.folder.path()).unwrap() {
+        let file = file.unwrap().path();
+        let bytes = std::fs::read(&file).unwrap();
+        let found = bytes.windows(token.len()).any(|bytes| bytes == token.as_bytes());
+        assert!(!found || file == world.config_path(), "{}", file.display());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_is_echoed_as_text_that_no_browser_takes_for_anything_else() {
+    let world = world().await;
+    let get = async |query: &str| world.http.get(format!("{}?{query}", world.url("handshake"))).send().await.unwrap();
+    let echo = get("challenge=%3Cscript%3E").await;
+    assert_eq!(echo.status(), 200);
+    assert_eq!(echo.headers()["content-type"], "text/plain; charset=utf-8");
+    assert_eq!(echo.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(echo.text().await.unwrap(), "<script>");
+    for none in ["challenge=a&challenge=b", "challenge=a&challenge=a", "challenge=", "other=a"] {
+        assert_eq!(get(none).await.status(), 401, "{none}");
+    }
+    let subscribe = "hub.mode=subscribe&hub.verify_token=meatyhamhock&hub.challenge=1";
+    let whatsapp = async |query: &str| world.http.get(format!("{}?{query}", world.url("whatsapp"))).send().await.unwrap();
+    let echo = whatsapp(subscribe).await;
+    assert_eq!((echo.status().as_u16(), &echo.headers()["x-content-type-options"]), (200, &"nosniff".parse().unwrap()));
+    assert_eq!(whatsapp(&format!("{subscribe}&hub.challenge=2")).await.status(), 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_too_old_after_seven_and_a_half_days_by_its_own_time() {
+    let world = world().await;
+    let ago = |hours: i64| {
+        let at = senders::now() - hours * 3600;
+        senders::slack_at("D0AGE", &format!("{at}.{:06}", hours + 1000), "hi")
+    };
+    world.deliver("slack", ago(7 * 24 + 11)).await;
+    world.deliver("slack", ago(7 * 24 + 13)).await;
+    world.deliver("slack", ago(-48)).await;
+    world.until(2, MessageState::Done).await;
+    let failed = world.until(1, MessageState::Failed).await;
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].reason.as_deref(), Some("too_old"));
 }

@@ -17,8 +17,10 @@ use tokio::sync::oneshot;
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// Bytes of what counts as a small body. Most platforms' webhooks are a few KiB.
 pub const SMALL_BODY: usize = 64 * 1024;
-/// Bytes of all small bodies together, and of all large ones.
-const ROOM: usize = 64 * 1024 * 1024;
+/// Bytes of all small bodies together: of 512 at the least, of thousands of usual ones.
+const SMALL_ROOM: usize = 32 * 1024 * 1024;
+/// Bytes of all large bodies together, or four of the longest.
+const LARGE_ROOM: usize = 64 * 1024 * 1024;
 /// A buffer begins with this and doubles: it grows with what comes, not with what is announced …
 const FIRST_BUFFER: usize = 4 * 1024;
 /// … until so much has come. Then it gets the length that was announced, and is not copied again.
@@ -39,7 +41,7 @@ pub struct Body {
 
 impl Bodies {
     pub fn new(max: usize) -> Self {
-        Self::within(max, ROOM, ROOM.max(max.saturating_mul(4)))
+        Self::within(max, SMALL_ROOM, LARGE_ROOM.max(max.saturating_mul(4)))
     }
 
     fn within(max: usize, small: usize, large: usize) -> Self {

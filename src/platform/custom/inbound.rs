@@ -23,6 +23,9 @@ const BATCH_NAMES: &[&str] = &["body", "headers", "query"];
 const MAX_CHALLENGE: usize = 1024;
 /// Characters of an id or a chat.
 const MAX_ID: usize = 1024;
+/// The member of an address that holds the element for the templates of the reply: as a text, since thousands of
+/// elements as trees would take a hundred times their bytes.
+const ITEM: &str = "item_json";
 /// Of `item` as JSON, kept for the templates of the reply.
 const MAX_ITEM: usize = 64 * 1024;
 
@@ -188,7 +191,7 @@ impl Inbound {
             && let Some(item) = json_of(&item)
             && let Some(address) = address.as_object_mut()
         {
-            address.insert("item".to_owned(), item);
+            address.insert(ITEM.to_owned(), Json::String(item.to_string()));
         }
         Ok(Event::Message(Box::new(Incoming {
             delivery_key: DeliveryKey::new(id),
@@ -272,6 +275,14 @@ fn only_once(pairs: &[(String, String)]) -> Map<String, Json> {
         values.entry(key).and_modify(|value| *value = None).or_insert(Some(value));
     }
     values.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Json::from(value?)))).collect()
+}
+
+/// The element that an address holds. Older addresses hold it as it is.
+pub fn kept_item(address: &Json) -> Option<Value> {
+    match address.get(ITEM) {
+        Some(item) => serde_json::from_str(item.as_str()?).ok(),
+        None => address.get("item").map(value_of),
+    }
 }
 
 /// What names a message or a chat, as text and as it came.

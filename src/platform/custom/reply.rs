@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::address::Address;
+use super::inbound::kept_item;
 use super::template::{Expression, Failed, Template, value_of};
 use super::verify::word;
 use crate::domain::clock::Timestamp;
@@ -204,7 +205,7 @@ impl Reply {
                 ("text", member(&delivery.part.0, "text")),
                 ("event", member(&delivery.part.0, "event")),
                 ("chat", member(delivery.address, "chat")),
-                ("item", member(delivery.address, "item")),
+                ("item", kept_item(delivery.address)),
                 ("id", Some(Value::from(delivery.id.to_string()))),
             ]
             .into_iter()
