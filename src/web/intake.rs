@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use actix_web::{HttpRequest, HttpResponse, web};
+use futures::{StreamExt, TryStreamExt};
 use serde_json::Map;
 
 use super::bodies::{Bodies, Body, Place};
@@ -20,7 +21,7 @@ use super::wait::{self, Afterwards};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::failpoint;
 use crate::domain::id::{ChannelName, ChatKey, ChatRef, DeliveryKey, MessageId};
-use crate::domain::message::{Addressed, Incoming};
+use crate::domain::message::{Addressed, DeliveryReport, Incoming, Reported};
 use crate::pipeline::REFERENCE_ATTRIBUTE;
 use crate::pipeline::channel::{Accept, Channel, Scope};
 use crate::platform::{Answer, Event, HANDSHAKE_BODY, Malformed, Parsed, cut};
@@ -32,6 +33,8 @@ use crate::telemetry::Metrics;
 const TOO_OLD: Duration = Duration::from_secs((7 * 24 + 12) * 3600);
 /// Learning who we are must not cost the platform its patience (Slack's is 3 s).
 const PREPARE_WITHIN: Duration = Duration::from_millis(1500);
+/// Delivery reports of one webhook that are written at the same time: many go into one commit, and others find room.
+const REPORTS_AT_ONCE: usize = 32;
 /// When the store is back is not known; a second is soon enough.
 pub(super) const RETRY_AFTER_SECS: &str = "2";
 
@@ -239,10 +242,7 @@ impl Intake {
                 Event::Malformed(malformed) => items.push(NewItem::Unusable(unusable(channel, malformed))),
             }
         }
-        for report in reports {
-            let known = self.store.report(&channel.name, &report.of, &report.outcome).await?;
-            self.metrics.report(channel.name.as_str(), if known { "known" } else { "unknown" });
-        }
+        self.take_down(channel, reports).await?;
         if items.is_empty() {
             return Ok(Outcome { response: HttpResponse::Ok().finish(), result: "ignored" });
         }
@@ -271,6 +271,29 @@ impl Intake {
             return Ok(Outcome { response, result });
         }
         Ok(Outcome { response: HttpResponse::Ok().finish(), result })
+    }
+
+    /// A batch may bring thousands, mostly about what somebody else sent by the same account. What comes of several
+    /// about one part doesn't depend on their order.
+    async fn take_down(&self, channel: &Channel, mut reports: Vec<DeliveryReport>) -> Result<(), StoreError> {
+        let count = |known| self.metrics.report(channel.name.as_str(), if known { "known" } else { "unknown" });
+        if reports.len() > 1 {
+            let of: Vec<Reported> = reports.iter().map(|report| report.of.clone()).collect();
+            let mut known = self.store.known_parts(&channel.name, &of).await?.into_iter();
+            reports.retain(|_| {
+                let known = known.next().unwrap_or(true);
+                if !known {
+                    count(false);
+                }
+                known
+            });
+        }
+        let report = async |report: DeliveryReport| self.store.report(&channel.name, &report.of, &report.outcome).await;
+        let mut known = futures::stream::iter(reports).map(report).buffer_unordered(REPORTS_AT_ONCE);
+        while let Some(known) = known.try_next().await? {
+            count(known);
+        }
+        Ok(())
     }
 
     /// What is to be kept of a message, or the kind under which it is ignored.
