@@ -315,14 +315,19 @@ fn only_a_webhook_as_it_was_signed_is_believed() {
             let judge = |raw: RawWebhook| connector.verify(raw, now()).map(|_| ());
             let genuine = case.signed(&body, &kind);
             assert_eq!(judge(genuine.clone()), Ok(()), "{what}");
+            // What the head tells is told before the body is read.
+            let by_head = |raw: &RawWebhook| connector.precheck(&RawWebhook { body: Bytes::new(), ..raw.clone() }, now());
+            assert_eq!(by_head(&genuine), Ok(()), "{what}");
 
             let mut missing = genuine.clone();
             missing.headers.remove(case.signature_header);
+            assert_eq!(by_head(&missing), Err(Refused::Missing), "{what}");
             assert_eq!(judge(missing), Err(Refused::Missing), "{what}");
 
             let mut doubled = genuine.clone();
             let value = doubled.headers[case.signature_header].clone();
             doubled.headers.append(case.signature_header, value);
+            assert_eq!(by_head(&doubled), Err(Refused::Missing), "{what}: a signature that comes twice");
             assert_eq!(judge(doubled), Err(Refused::Missing), "{what}: a signature that comes twice");
 
             let mut other = genuine.clone();
