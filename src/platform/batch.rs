@@ -8,14 +8,18 @@ use serde::Serialize;
 
 use super::{Event, Malformed, Parsed};
 
-/// Bytes that are kept of what can't be read.
+/// Bytes that are kept of what can't be read …
 const MAX_RAW: usize = 64 * 1024;
+/// … and of all such elements of one webhook: an expression may list the same thing a thousand times.
+const MAX_RAW_IN_ALL: usize = 8 * 1024 * 1024;
 
 pub struct Batch {
     events: Vec<Event>,
     /// How many were read.
     elements: usize,
     max: usize,
+    /// Bytes that may still be kept of what can't be read.
+    room: usize,
     /// How many came beyond the limit.
     beyond: usize,
     rest: Excerpt,
@@ -24,7 +28,7 @@ pub struct Batch {
 impl Batch {
     /// Up to `max` elements.
     pub fn new(max: usize) -> Self {
-        Self { events: Vec::new(), elements: 0, max, beyond: 0, rest: Excerpt::default() }
+        Self { events: Vec::new(), elements: 0, max, room: MAX_RAW_IN_ALL, beyond: 0, rest: Excerpt::of(MAX_RAW) }
     }
 
     pub fn read<T: Serialize>(&mut self, element: &T, read: impl FnOnce(&T) -> Result<Event, Malformed>) {
@@ -34,10 +38,13 @@ impl Batch {
             return;
         }
         self.elements += 1;
+        let room = &mut self.room;
         self.events.push(read(element).unwrap_or_else(|malformed| {
-            let mut raw = Excerpt::default();
+            let mut raw = Excerpt::of(MAX_RAW.min(*room));
             raw.line(element);
-            Event::Malformed(Malformed { raw: Some(raw.into_text()), ..malformed })
+            let raw = raw.into_text();
+            *room = room.saturating_sub(raw.len());
+            Event::Malformed(Malformed { raw: Some(raw), ..malformed })
         }));
     }
 
@@ -75,11 +82,17 @@ pub fn fits<T: Serialize>(value: &T, bytes: usize) -> bool {
     serde_json::to_writer(Room(bytes), value).is_ok()
 }
 
-/// The first [`MAX_RAW`] bytes of what is written to it, as text.
-#[derive(Default)]
-struct Excerpt(Vec<u8>);
+/// The first `max` bytes of what is written to it, as text.
+struct Excerpt {
+    bytes: Vec<u8>,
+    max: usize,
+}
 
 impl Excerpt {
+    fn of(max: usize) -> Self {
+        Self { bytes: Vec::new(), max }
+    }
+
     fn line<T: Serialize>(&mut self, element: &T) {
         // An error says that it is full.
         if serde_json::to_writer(&mut *self, element).is_ok() {
@@ -88,15 +101,15 @@ impl Excerpt {
     }
 
     fn into_text(self) -> String {
-        let text = cut(&self.0);
+        let text = whole_characters(&self.bytes);
         text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)
     }
 }
 
 impl Write for Excerpt {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = MAX_RAW.saturating_sub(self.0.len()).min(bytes.len());
-        self.0.extend_from_slice(bytes.get(..room).unwrap_or_default());
+        let room = self.max.saturating_sub(self.bytes.len()).min(bytes.len());
+        self.bytes.extend_from_slice(bytes.get(..room).unwrap_or_default());
         if room == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(room) }
     }
 
@@ -107,10 +120,13 @@ impl Write for Excerpt {
 
 /// The first [`MAX_RAW`] bytes as text, without a character cut in half.
 pub fn cut(bytes: &[u8]) -> String {
-    let Some(first) = bytes.get(..MAX_RAW) else { return String::from_utf8_lossy(bytes).into_owned() };
-    let whole = match std::str::from_utf8(first) {
-        Err(error) if error.error_len().is_none() => first.get(..error.valid_up_to()).unwrap_or(first),
-        _ => first,
+    whole_characters(bytes.get(..MAX_RAW).unwrap_or(bytes))
+}
+
+fn whole_characters(bytes: &[u8]) -> String {
+    let whole = match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => bytes.get(..error.valid_up_to()).unwrap_or(bytes),
+        _ => bytes,
     };
     String::from_utf8_lossy(whole).into_owned()
 }
@@ -158,6 +174,15 @@ mod tests {
             let Event::Malformed(Malformed { raw: Some(raw), .. }) = event else { panic!() };
             assert!(raw.len() > MAX_RAW - 4 && raw.len() <= MAX_RAW && raw.ends_with('é'));
         }
+        let mut batch = Batch::new(1000);
+        for _ in 0..1000 {
+            batch.read(&long, |_| Err(Malformed::new("long")));
+        }
+        let kept = events(batch).into_iter().map(|event| match event {
+            Event::Malformed(Malformed { raw: Some(raw), .. }) => raw.len(),
+            _ => panic!(),
+        });
+        assert_eq!(kept.sum::<usize>() / 1024 / 1024, 7, "just below 8 MiB in all");
         assert_eq!(cut(&[0xff; MAX_RAW + 1]).chars().count(), MAX_RAW);
         assert_eq!(cut(b"short"), "short");
         assert!(fits(&json!({"a": 1}), 7) && !fits(&json!({"a": 1}), 6));

@@ -23,8 +23,8 @@ use crate::domain::problem::Problem;
 use crate::http::{Http, Response};
 use crate::signature::{RawWebhook, Refused, Verified};
 
-use batch::{Batch, fits};
 pub use batch::cut;
+use batch::{Batch, fits};
 
 /// Bytes of a body that are read for a handshake before its sender is known.
 pub const HANDSHAKE_BODY: usize = 16 * 1024;

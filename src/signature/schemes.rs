@@ -158,8 +158,7 @@ impl Hmac {
 impl Verifier for Hmac {
     fn precheck(&self, head: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
         self.given(head, now)?;
-        let missing =
-            |piece: &Signed| matches!(piece, Signed::Header(name) if head.header(name).is_none());
+        let missing = |piece: &Signed| matches!(piece, Signed::Header(name) if head.header(name).is_none());
         if self.signed.iter().any(missing) { Err(Refused::Missing) } else { Ok(()) }
     }
 

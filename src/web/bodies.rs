@@ -137,7 +137,8 @@ impl Room {
     /// 503 where all that could make place is complete and being worked on.
     fn make_place(&self, held: &mut Held, more: usize, number: u64) -> Result<(), StatusCode> {
         while held.used + more > self.max {
-            let mut others = held.unfinished.iter().filter(|(other, body)| **other != number && body.buffer.capacity() > 0);
+            let mut others =
+                held.unfinished.iter().filter(|(other, body)| **other != number && body.buffer.capacity() > 0);
             let oldest = others.next().map(|(other, _)| *other).ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
             if let Some(evicted) = held.unfinished.remove(&oldest) {
                 held.used -= evicted.buffer.capacity();

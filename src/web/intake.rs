@@ -137,7 +137,7 @@ impl From<Aborted> for Refusal {
 enum Arrival {
     /// A handshake.
     Answered(Answer),
-    Webhook(RawWebhook, Place),
+    Webhook(Box<RawWebhook>, Place),
 }
 
 impl Intake {
@@ -163,7 +163,7 @@ impl Intake {
         let now = self.clock.now();
         let (raw, place) = match self.receive(channel, request, payload, rest, now).await? {
             Arrival::Answered(answer) => return Ok(answered(&answer)),
-            Arrival::Webhook(raw, place) => (raw, place),
+            Arrival::Webhook(raw, place) => (*raw, place),
         };
         let prefer = wait::preference(&raw).filter(|_| channel.platform.answers_in_response());
         let verified = self.reader.verify(&channel.platform, raw, now).await??;
@@ -213,7 +213,7 @@ impl Intake {
         {
             return Ok(Arrival::Answered(answer));
         }
-        refused.map_or(Ok(Arrival::Webhook(raw, place)), |refused| Err(refused.into()))
+        refused.map_or(Ok(Arrival::Webhook(Box::new(raw), place)), |refused| Err(refused.into()))
     }
 
     /// Everything of the webhook in one commit, and only then the acknowledgement.

@@ -74,7 +74,11 @@ impl Thread {
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Aborted> {
         let (done, result) = oneshot::channel();
         // Nobody waits any more where the connection is gone.
-        let job = move || if !done.is_closed() { drop(done.send(work())) };
+        let job = move || {
+            if !done.is_closed() {
+                drop(done.send(work()))
+            }
+        };
         self.0.send(Box::new(job)).map_err(|_| Aborted)?;
         result.await.map_err(|_| Aborted)
     }

@@ -316,7 +316,8 @@ fn only_a_webhook_as_it_was_signed_is_believed() {
             let genuine = case.signed(&body, &kind);
             assert_eq!(judge(genuine.clone()), Ok(()), "{what}");
             // What the head tells is told before the body is read.
-            let by_head = |raw: &RawWebhook| connector.precheck(&RawWebhook { body: Bytes::new(), ..raw.clone() }, now());
+            let by_head =
+                |raw: &RawWebhook| connector.precheck(&RawWebhook { body: Bytes::new(), ..raw.clone() }, now());
             assert_eq!(by_head(&genuine), Ok(()), "{what}");
 
             let mut missing = genuine.clone();

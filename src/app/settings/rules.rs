@@ -79,9 +79,7 @@ impl Found {
         if server.max_body.0 == 0 {
             self.problem("server.max_body", "nothing could come in", "write a size such as \"4MiB\"");
         }
-        for (key, number) in
-            [("server.max_elements", server.max_elements), ("server.max_nodes", server.max_nodes)]
-        {
+        for (key, number) in [("server.max_elements", server.max_elements), ("server.max_nodes", server.max_nodes)] {
             if number == 0 {
                 self.problem(key, "nothing could be read", "write a whole number, 1 or more");
             }

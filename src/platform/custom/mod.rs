@@ -152,7 +152,8 @@ impl Custom {
             _ => inbound::Keeps::Nothing,
         };
         let inbound = config.inbound.as_ref();
-        let inbound = inbound.and_then(|inbound| inbound::build(inbound, keeps, max_elements).map_err(&mut collect).ok());
+        let inbound =
+            inbound.and_then(|inbound| inbound::build(inbound, keeps, max_elements).map_err(&mut collect).ok());
         match (scheme, inbound, reply) {
             (Some(scheme), Some(inbound), Some(reply)) if problems.is_empty() => Ok(Self {
                 scheme,
