@@ -29,7 +29,7 @@ const MB: usize = 1_000_000;
 /// `server.max_body`.
 const MAX_BODY: usize = 4 * 1024 * 1024;
 
-/// Beside those of every test: one whose challenge may come by GET, and one whose token stands in the body.
+/// Beside those of every test: one whose challenge may come by GET, one whose challenge stands in a body, and one whose token stands in the body.
 const CHANNELS: &str = r#"
 [channels.handshake]
 platform = "custom"
@@ -45,6 +45,22 @@ chat = "body.chat"
 text = "body.text"
 challenge = "query.challenge"
 [channels.handshake.reply]
+url = "{outside}/shop/conversations/{{ chat }}/messages"
+body = '{"text": {{ text|tojson }}, "client_id": {{ id|tojson }}}'
+[channels.echo]
+platform = "custom"
+bot_id = "4f5ef695-d03b-4d56-8fef-7f2bd5c17ef3"
+[channels.echo.verify]
+scheme = "hmac"
+secret = "shop-secret-0123456789"
+header = "x-shop-signature"
+prefix = "sha256="
+[channels.echo.inbound]
+id = "body.id"
+chat = "body.chat"
+text = "body.text"
+challenge = "body.challenge"
+[channels.echo.reply]
 url = "{outside}/shop/conversations/{{ chat }}/messages"
 body = '{"text": {{ text|tojson }}, "client_id": {{ id|tojson }}}'
 [channels.token]
@@ -143,6 +159,17 @@ async fn raw_request(world: &World, head: &str, body: &[u8]) -> u16 {
     stream.write_all(head.as_bytes()).await.unwrap();
     // It may be told before all of it was sent.
     let _ = stream.write_all(body).await;
+    status(&mut stream).await
+}
+
+async fn chunked_request(world: &World, head: &str, body: &[u8]) -> u16 {
+    let mut stream = TcpStream::connect(&world.process().address).await.unwrap();
+    stream.write_all(format!("{head}host: bridge\r\n\r\n").as_bytes()).await.unwrap();
+    for chunk in body.chunks(1000) {
+        let chunk = [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat();
+        let _ = stream.write_all(&chunk).await;
+    }
+    let _ = stream.write_all(b"0\r\n\r\n").await;
     status(&mut stream).await
 }
 
@@ -473,6 +500,27 @@ async fn a_challenge_is_echoed_as_text_that_no_browser_takes_for_anything_else()
     let echo = whatsapp(subscribe).await;
     assert_eq!((echo.status().as_u16(), &echo.headers()["x-content-type-options"]), (200, &"nosniff".parse().unwrap()));
     assert_eq!(whatsapp(&format!("{subscribe}&hub.challenge=2")).await.status(), 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_handshake_in_a_body_16_kib_are_read() {
+    let world = world().await;
+    let json = "content-type: application/json\r\n";
+    let echo = format!("GET /webhooks/echo HTTP/1.1\r\n{json}");
+    let with = |length: usize| json!({ "challenge": "me", "more": "x".repeat(length) }).to_string();
+    assert_eq!(raw_request(&world, &echo, with(15 * 1024).as_bytes()).await, 200);
+    assert_eq!(raw_request(&world, &echo, with(17 * 1024).as_bytes()).await, 401);
+    let chunked = format!("{echo}transfer-encoding: chunked\r\n");
+    assert_eq!(chunked_request(&world, &chunked, with(15 * 1024).as_bytes()).await, 200);
+    assert_eq!(chunked_request(&world, &chunked, with(17 * 1024).as_bytes()).await, 401);
+    // Where the expression names the query alone, what stands in the body is nobody's challenge.
+    let head = format!("GET /webhooks/handshake?challenge=me HTTP/1.1\r\n{json}");
+    assert_eq!(raw_request(&world, &head, b"not JSON").await, 200);
+    // Slack looks at the certificate without signing.
+    let form = "POST /webhooks/slack HTTP/1.1\r\ncontent-type: application/x-www-form-urlencoded\r\n";
+    assert_eq!(raw_request(&world, form, b"ssl_check=1&token=x").await, 200);
+    assert_eq!(raw_request(&world, form, b"token=x").await, 401);
+    assert_eq!(raw_request(&world, form, format!("ssl_check=1&token={}", "x".repeat(17 * 1024)).as_bytes()).await, 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]
