@@ -140,7 +140,7 @@ mod tests {
     fn events(batch: Batch) -> Vec<Event> {
         match batch.finish() {
             Parsed::Events(events) => events,
-            Parsed::Answer(answer) => panic!("{answer:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
