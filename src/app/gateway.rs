@@ -111,6 +111,8 @@ impl Gateway {
             public_url: settings.server.public_url.clone(),
             trusted_proxies,
             bodies: web::Bodies::new(settings.server.max_body.0),
+            reader: web::Reader::start(settings.server.max_nodes)?,
+            refusal_log: web::RefusalLog::default(),
             afterwards: afterwards.clone(),
         };
         let drain_timeout = settings.server.drain_timeout.0;

@@ -1,6 +1,7 @@
 //! Connectors: one file a platform. A connector verifies, parses and speaks; it has no HTTP client, no
 //! retry loop, no MAC comparison and no text splitting of its own, and it can't reach the store or Fini.
 
+mod batch;
 pub mod custom;
 mod json;
 mod sample;
@@ -21,6 +22,12 @@ use crate::domain::message::{DeliveryReport, Incoming, Receipt, Reply};
 use crate::domain::problem::Problem;
 use crate::http::{Http, Response};
 use crate::signature::{RawWebhook, Refused, Verified};
+
+pub use batch::cut;
+use batch::{Batch, fits};
+
+/// Bytes of a body that are read for a handshake before its sender is known.
+pub const HANDSHAKE_BODY: usize = 16 * 1024;
 
 /// What a connector is given to live on.
 #[derive(Clone)]
@@ -72,12 +79,16 @@ pub enum Event {
 pub struct Malformed {
     /// Where the element has one; otherwise the intake makes one from the body's hash.
     pub delivery_key: Option<DeliveryKey>,
+    /// A code: `malformed`, `too_many_elements`, `too_complex`.
+    pub reason: &'static str,
     pub detail: String,
+    /// What is kept of it, up to 64 KiB; `None`: the beginning of the body.
+    pub raw: Option<String>,
 }
 
 impl Malformed {
     pub fn new(detail: impl Into<String>) -> Self {
-        Self { delivery_key: None, detail: detail.into() }
+        Self { delivery_key: None, reason: "malformed", detail: detail.into(), raw: None }
     }
 }
 
@@ -199,10 +210,19 @@ pub trait Platform: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// A request that carries no message and is authenticated in a way of its own: a GET handshake.
-    /// `None`: not one, go on with `verify`.
+    /// `None`: not one, go on with `verify`. Asked with the head alone, then with a body of at most
+    /// [`HANDSHAKE_BODY`].
     fn handshake(&self, _raw: &RawWebhook) -> Option<Answer> {
         None
     }
+
+    /// Whether a handshake may stand in the body of a request with this head.
+    fn handshake_in_body(&self, _head: &RawWebhook) -> bool {
+        false
+    }
+
+    /// Whether a request with this head can be genuine. Where it can't, its body is not read.
+    fn precheck(&self, head: &RawWebhook, now: Timestamp) -> Result<(), Refused>;
 
     fn verify(&self, raw: RawWebhook, now: Timestamp) -> Result<Verified, Refused>;
 
@@ -270,10 +290,18 @@ pub enum Config {
 pub const NAMES: [&str; 4] = ["slack", "telegram", "whatsapp", "custom"];
 
 /// What the application gives a channel's connector besides its own keys.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Common {
     /// Replaces the platform's documented base address. Without a `/` at the end.
     pub api_base: Option<String>,
+    /// How many elements of one webhook are read.
+    pub max_elements: usize,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self { api_base: None, max_elements: 2000 }
+    }
 }
 
 /// Makes the connector of a channel, or says everything that is wrong with its keys.

@@ -3,6 +3,7 @@
 //!
 //! It must not know what a webhook means, and it tells a sender nothing: [`Refused`] is for counters.
 
+mod field;
 mod schemes;
 
 use bytes::Bytes;
@@ -50,6 +51,13 @@ impl RawWebhook {
         }
         Some(&first.1)
     }
+
+    /// Whether the body says that it is a form rather than JSON.
+    pub fn is_form(&self) -> bool {
+        let form = "application/x-www-form-urlencoded";
+        let kind = self.header("content-type").and_then(|kind| kind.get(..form.len()));
+        kind.is_some_and(|kind| kind.eq_ignore_ascii_case(form))
+    }
 }
 
 /// A webhook whose sender is known to hold the secret.
@@ -93,6 +101,10 @@ impl Refused {
 
 /// A way to tell that a webhook is genuine.
 pub trait Verifier {
+    /// Whether a request with this head can be genuine: what the scheme needs of headers and query is there, once,
+    /// and the time is within the tolerance. The body is not read before.
+    fn precheck(&self, head: &RawWebhook, now: Timestamp) -> Result<(), Refused>;
+
     fn judge(&self, raw: &RawWebhook, now: Timestamp) -> Result<(), Refused>;
 
     fn verify(&self, raw: RawWebhook, now: Timestamp) -> Result<Verified, Refused> {
@@ -105,6 +117,10 @@ pub trait Verifier {
 pub struct NoVerification;
 
 impl Verifier for NoVerification {
+    fn precheck(&self, _: &RawWebhook, _: Timestamp) -> Result<(), Refused> {
+        Ok(())
+    }
+
     fn judge(&self, _: &RawWebhook, _: Timestamp) -> Result<(), Refused> {
         Ok(())
     }

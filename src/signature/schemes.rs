@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use hmac::{KeyInit, Mac};
 
-use super::{RawWebhook, Refused, Verifier, equal};
+use super::{RawWebhook, Refused, Verified, Verifier, equal, field};
 use crate::domain::clock::Timestamp;
 use crate::domain::secret::Secret;
 
@@ -184,6 +184,12 @@ impl Hmac {
 }
 
 impl Verifier for Hmac {
+    fn precheck(&self, head: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
+        self.given(head, now)?;
+        let missing = |piece: &Signed| matches!(piece, Signed::Header(name) if head.header(name).is_none());
+        if self.signed.iter().any(missing) { Err(Refused::Missing) } else { Ok(()) }
+    }
+
     fn judge(&self, raw: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
         let given = self.given(raw, now)?;
         let mut genuine = false;
@@ -216,14 +222,22 @@ pub struct Token {
 }
 
 impl Verifier for Token {
+    /// A token in the head is judged before the body is read.
+    fn precheck(&self, head: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
+        match self.place {
+            TokenPlace::Header(_) | TokenPlace::Query(_) => self.judge(head, now),
+            TokenPlace::Field(_) => Ok(()),
+        }
+    }
+
     fn judge(&self, raw: &RawWebhook, _now: Timestamp) -> Result<(), Refused> {
-        let field;
+        let in_body;
         let given = match &self.place {
             TokenPlace::Header(name) => raw.header(name).ok_or(Refused::Missing)?,
             TokenPlace::Query(key) => raw.query(key).ok_or(Refused::Missing)?,
             TokenPlace::Field(path) => {
-                field = body_field(raw, path).ok_or(Refused::Missing)?;
-                field.as_str()
+                in_body = field::find(raw, path).ok_or(Refused::Missing)?;
+                in_body.as_str()
             }
         };
         let given = given.strip_prefix(self.prefix.as_str()).ok_or(Refused::Malformed)?;
@@ -233,19 +247,18 @@ impl Verifier for Token {
         }
         if genuine { Ok(()) } else { Err(Refused::Wrong) }
     }
-}
 
-fn body_field(raw: &RawWebhook, path: &[String]) -> Option<String> {
-    let form = raw.header("content-type").is_some_and(|t| t.starts_with("application/x-www-form-urlencoded"));
-    if form {
-        let key = path.first().filter(|_| path.len() == 1)?;
-        let mut values = url::form_urlencoded::parse(&raw.body).filter(|(k, _)| k == key);
-        let first = values.next()?.1.into_owned();
-        return values.next().is_none().then_some(first);
+    /// A token that stood in the body is blanked there: nothing that is kept or shown of the webhook can hold it.
+    fn verify(&self, mut raw: RawWebhook, now: Timestamp) -> Result<Verified, Refused> {
+        self.judge(&raw, now)?;
+        if matches!(self.place, TokenPlace::Field(_)) {
+            field::blank(&mut raw, |text| {
+                let token = text.strip_prefix(self.prefix.as_str()).unwrap_or(text);
+                self.secrets.iter().any(|secret| equal(secret.expose().as_bytes(), token.as_bytes()))
+            });
+        }
+        Ok(Verified { raw })
     }
-    let body: serde_json::Value = serde_json::from_slice(&raw.body).ok()?;
-    let found = path.iter().try_fold(&body, |at, key| at.get(key))?;
-    found.as_str().map(str::to_owned)
 }
 
 /// Standard Webhooks 1.0.0, symmetric (`v1`); also with Svix's header names.
@@ -278,10 +291,9 @@ impl StandardWebhooks {
     fn digest(key: &[u8], id: &str, at: &str, body: &[u8]) -> Vec<u8> {
         mac(Algorithm::Sha256, key, &[id.as_bytes(), b".", at.as_bytes(), b".", body])
     }
-}
 
-impl Verifier for StandardWebhooks {
-    fn judge(&self, raw: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
+    /// Id, time and signatures, as the head carries them.
+    fn given<'r>(&self, raw: &'r RawWebhook, now: Timestamp) -> Result<(&'r str, &'r str, &'r str), Refused> {
         // One family of headers or the other, never a mixture.
         let family = if raw.headers.contains_key("webhook-id") { "webhook" } else { "svix" };
         let id = raw.header(&format!("{family}-id")).filter(|id| !id.is_empty()).ok_or(Refused::Missing)?;
@@ -291,6 +303,19 @@ impl Verifier for StandardWebhooks {
         if !at.bytes().all(|b| b.is_ascii_digit()) {
             return Err(Refused::Malformed);
         }
+        Ok((id, at, signatures))
+    }
+}
+
+impl Verifier for StandardWebhooks {
+    fn precheck(&self, head: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
+        let (_, _, signatures) = self.given(head, now)?;
+        let symmetric = signatures.split(' ').any(|entry| entry.starts_with("v1,"));
+        if symmetric { Ok(()) } else { Err(Refused::Wrong) }
+    }
+
+    fn judge(&self, raw: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
+        let (id, at, signatures) = self.given(raw, now)?;
         let mut genuine = false;
         for secret in &self.secrets {
             let Some(key) = Self::key(secret) else { continue };

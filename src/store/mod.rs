@@ -133,6 +133,10 @@ pub trait Store: Send + Sync + 'static {
     /// again, as the platform took nothing of it.
     async fn moved(&self, lease: &Lease, part: PartId, address: &Value) -> Result<()>;
 
+    /// Which of these parts are this channel's, in their order. Reports often come in thousands about what somebody
+    /// else sent.
+    async fn known_parts(&self, channel: &ChannelName, of: &[Reported]) -> Result<Vec<bool>>;
+
     /// What the platform said later about a part. False: no such part.
     async fn report(&self, channel: &ChannelName, of: &Reported, outcome: &ReportOutcome) -> Result<bool>;
 

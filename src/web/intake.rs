@@ -6,31 +6,35 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ContentType, RETRY_AFTER};
+use actix_web::http::header::{ContentType, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use actix_web::{HttpRequest, HttpResponse, web};
+use futures::{StreamExt, TryStreamExt};
 use serde_json::{Map, json};
 
+use super::bodies::{Bodies, Body, Place};
 use super::health::Readiness;
 use super::proxies::TrustedProxies;
-use super::request::{self, Bodies};
+use super::reading::{Aborted, Reader};
+use super::refusals::RefusalLog;
+use super::request;
 use super::wait::{self, Afterwards};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::failpoint;
 use crate::domain::id::{ChannelName, ChatKey, ChatRef, DeliveryKey, MessageId};
-use crate::domain::message::{Addressed, Incoming};
+use crate::domain::message::{Addressed, DeliveryReport, Incoming, Reported};
 use crate::pipeline::REFERENCE_ATTRIBUTE;
 use crate::pipeline::channel::{Accept, Channel, Scope};
-use crate::platform::{Answer, Event, Parsed, Rejected};
-use crate::signature::{Verified, hmac_hex};
-use crate::store::{Accepted, NewItem, NewMessage, NewUnusable, Store};
+use crate::platform::{Answer, Event, HANDSHAKE_BODY, Malformed, Parsed, Rejected, cut};
+use crate::signature::{RawWebhook, Refused, hmac_hex};
+use crate::store::{Accepted, NewItem, NewMessage, NewUnusable, Store, StoreError};
 use crate::telemetry::Metrics;
 
-/// Duplicates are remembered for 8 days; what was sent longer ago than that, less one, could be one.
-const TOO_OLD: Duration = Duration::from_secs(7 * 24 * 3600);
-/// What is kept of a webhook that can't be read.
-const MOST_RAW: usize = 64 * 1024;
+/// Duplicates are remembered for 8 days; what was sent longer ago than that, less half a day, could be one.
+const TOO_OLD: Duration = Duration::from_secs((7 * 24 + 12) * 3600);
 /// Learning who we are must not cost the platform its patience (Slack's is 3 s).
 const PREPARE_WITHIN: Duration = Duration::from_millis(1500);
+/// Delivery reports of one webhook that are written at the same time: many go into one commit, and others find room.
+const REPORTS_AT_ONCE: usize = 32;
 /// When the store is back is not known; a second is soon enough.
 pub(super) const RETRY_AFTER_SECS: &str = "2";
 
@@ -44,6 +48,8 @@ pub struct Intake {
     pub public_url: Option<String>,
     pub trusted_proxies: TrustedProxies,
     pub bodies: Bodies,
+    pub reader: Reader,
+    pub refusal_log: RefusalLog,
     pub afterwards: Afterwards,
 }
 
@@ -60,8 +66,9 @@ pub async fn webhook(
     };
     let (response, result) = match intake.take_in(&channel, &request, payload, rest.trim_start_matches('/')).await {
         Ok(outcome) => (outcome.response, outcome.result),
-        Err(Refusal { status, result }) => {
-            tracing::info!(channel = %channel.name, status = status.as_u16(), result, "a webhook was turned away");
+        Err(refusal) => {
+            let Refusal { status, result, .. } = refusal;
+            intake.log(&channel, refusal);
             let mut response = HttpResponse::build(status);
             if status == StatusCode::SERVICE_UNAVAILABLE {
                 response.insert_header((RETRY_AFTER, RETRY_AFTER_SECS));
@@ -81,16 +88,71 @@ struct Outcome {
 
 struct Refusal {
     status: StatusCode,
+    /// A label.
     result: &'static str,
+    /// More exactly; `None`: the result says it all.
+    reason: Option<&'static str>,
+    /// Why the store could not keep it.
+    error: Option<StoreError>,
 }
 
 impl Refusal {
     const fn new(status: StatusCode, result: &'static str) -> Self {
-        Self { status, result }
+        Self { status, result, reason: None, error: None }
+    }
+
+    fn of_body(status: StatusCode) -> Self {
+        Self::new(
+            status,
+            match status {
+                StatusCode::SERVICE_UNAVAILABLE => "full",
+                StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+                StatusCode::REQUEST_TIMEOUT => "too_slow",
+                _ => "broken_off",
+            },
+        )
     }
 }
 
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        let reason = Some(refused.as_str());
+        Self { reason, ..Self::new(StatusCode::UNAUTHORIZED, "unauthenticated") }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self { error: Some(error), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable") }
+    }
+}
+
+impl From<Aborted> for Refusal {
+    fn from(_: Aborted) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "full")
+    }
+}
+
+/// What came of a request before anything of it is parsed.
+enum Arrival {
+    /// A handshake.
+    Answered(Answer),
+    Webhook(Box<RawWebhook>, Place),
+}
+
 impl Intake {
+    fn log(&self, channel: &Channel, refusal: Refusal) {
+        let Refusal { status, result, reason, error } = refusal;
+        if !self.refusal_log.admits(&channel.name, reason.unwrap_or(result)) {
+            return;
+        }
+        let (channel, status) = (&channel.name, status.as_u16());
+        match error {
+            Some(error) => tracing::error!(%channel, status, result, %error, "a webhook can't be kept"),
+            None => tracing::warn!(%channel, status, result, reason, "a webhook was turned away"),
+        }
+    }
+
     async fn take_in(
         &self,
         channel: &Channel,
@@ -98,53 +160,76 @@ impl Intake {
         payload: web::Payload,
         rest: &str,
     ) -> Result<Outcome, Refusal> {
-        let body = self.bodies.read(request, payload).await.map_err(|status| {
-            let result = match status {
-                StatusCode::SERVICE_UNAVAILABLE => "full",
-                StatusCode::PAYLOAD_TOO_LARGE => "too_large",
-                StatusCode::REQUEST_TIMEOUT => "too_slow",
-                _ => "broken_off",
-            };
-            Refusal::new(status, result)
-        })?;
-        let raw = request::raw(request, rest, body.bytes.clone(), self.public_url.as_deref(), &self.trusted_proxies)
-            .ok_or(Refusal::new(StatusCode::BAD_REQUEST, "malformed"))?;
-        if let Some(answer) = channel.platform.handshake(&raw) {
-            return Ok(answered(&answer));
-        }
         let now = self.clock.now();
-        let prefer = wait::preference(&raw).filter(|_| channel.platform.answers_in_response());
-        let verified = channel.platform.verify(raw, now).map_err(|refused| {
-            tracing::warn!(channel = %channel.name, reason = refused.as_str(), "a webhook is not authentic");
-            Refusal::new(StatusCode::UNAUTHORIZED, "unauthenticated")
-        })?;
-        let _ = tokio::time::timeout(PREPARE_WITHIN, channel.platform.prepare()).await;
-        let events = match channel.platform.parse(&verified) {
-            Ok(Parsed::Answer(answer)) => return Ok(answered(&answer)),
-            Ok(Parsed::Rejected(rejected)) => return Ok(told(&rejected)),
-            Ok(Parsed::Events(events)) => events,
-            Err(malformed) => vec![Event::Malformed(malformed)],
+        let (raw, place) = match self.receive(channel, request, payload, rest, now).await? {
+            Arrival::Answered(answer) => return Ok(answered(&answer)),
+            Arrival::Webhook(raw, place) => (*raw, place),
         };
-        self.keep(channel, &verified, events, now, prefer).await
+        let prefer = wait::preference(&raw).filter(|_| channel.platform.answers_in_response());
+        let verified = self.reader.verify(&channel.platform, raw, now).await??;
+        let _ = tokio::time::timeout(PREPARE_WITHIN, channel.platform.prepare()).await;
+        match self.reader.parse(&channel.platform, verified).await? {
+            Parsed::Answer(answer) => Ok(answered(&answer)),
+            Parsed::Rejected(rejected) => Ok(told(&rejected)),
+            Parsed::Events(events) => self.keep(channel, place, events, now, prefer).await,
+        }
+    }
+
+    /// Reads the request: its head first, and its body only where that head can be genuine or a handshake may be in
+    /// it. Nothing is parsed here but a handshake's few KiB.
+    async fn receive(
+        &self,
+        channel: &Channel,
+        request: &HttpRequest,
+        payload: web::Payload,
+        rest: &str,
+        now: Timestamp,
+    ) -> Result<Arrival, Refusal> {
+        let platform = &channel.platform;
+        let announced = request::announced(request);
+        if !self.bodies.admits(announced) {
+            return Err(Refusal::of_body(StatusCode::PAYLOAD_TOO_LARGE));
+        }
+        let head = request::head(request, rest, self.public_url.as_deref(), &self.trusted_proxies)
+            .ok_or(Refusal::new(StatusCode::BAD_REQUEST, "malformed"))?;
+        if let Some(answer) = platform.handshake(&head) {
+            return Ok(Arrival::Answered(answer));
+        }
+        let refused = platform.precheck(&head, now).err();
+        let max = match refused {
+            None => None,
+            Some(_) if platform.handshake_in_body(&head) => Some(HANDSHAKE_BODY),
+            Some(refused) => return Err(refused.into()),
+        };
+        let Body { bytes, place } = match self.bodies.read(payload, announced, max).await {
+            Ok(body) => body,
+            Err(status) => {
+                let too_long = refused.filter(|_| status == StatusCode::PAYLOAD_TOO_LARGE);
+                return Err(too_long.map_or_else(|| Refusal::of_body(status), Refusal::from));
+            }
+        };
+        let raw = RawWebhook { body: bytes, ..head };
+        if raw.body.len() <= HANDSHAKE_BODY
+            && let Some(answer) = platform.handshake(&raw)
+        {
+            return Ok(Arrival::Answered(answer));
+        }
+        refused.map_or(Ok(Arrival::Webhook(Box::new(raw), place)), |refused| Err(refused.into()))
     }
 
     /// Everything of the webhook in one commit, and only then the acknowledgement.
     async fn keep(
         &self,
         channel: &Channel,
-        verified: &Verified,
+        place: Place,
         events: Vec<Event>,
         now: Timestamp,
         prefer: Option<Duration>,
     ) -> Result<Outcome, Refusal> {
-        let away = |error| {
-            tracing::error!(channel = %channel.name, %error, "a webhook can't be kept");
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
-        };
         let single = events.len() == 1;
         let mut items = Vec::new();
         let mut reports = Vec::new();
-        for (number, event) in events.into_iter().enumerate() {
+        for event in events {
             match event {
                 Event::Message(incoming) => {
                     let wait = prefer.filter(|_| single).map(wait::held_back);
@@ -155,17 +240,10 @@ impl Intake {
                 }
                 Event::Report(report) => reports.push(report),
                 Event::Ignored(kind) => self.metrics.ignored(channel.name.as_str(), kind),
-                Event::Malformed(malformed) => {
-                    let key = malformed.delivery_key.unwrap_or_else(|| body_key(verified.body(), number));
-                    let detail = malformed.detail;
-                    items.push(NewItem::Unusable(self.unusable(channel, key, "malformed", detail, verified)));
-                }
+                Event::Malformed(malformed) => items.push(NewItem::Unusable(unusable(channel, malformed))),
             }
         }
-        for report in reports {
-            let known = self.store.report(&channel.name, &report.of, &report.outcome).await.map_err(away)?;
-            self.metrics.report(channel.name.as_str(), if known { "known" } else { "unknown" });
-        }
+        self.take_down(channel, reports).await?;
         if items.is_empty() {
             return Ok(Outcome { response: HttpResponse::Ok().finish(), result: "ignored" });
         }
@@ -177,8 +255,10 @@ impl Intake {
         };
         failpoint::reach("intake.verified");
         let failed = items.iter().any(|item| matches!(item, NewItem::Unusable(_)));
-        let accepted = self.store.accept(items).await.map_err(away)?;
+        let accepted = self.store.accept(items).await?;
         failpoint::reach("intake.kept");
+        // Whoever waits for the answer waits long.
+        drop(place);
         let result = match accepted.as_slice() {
             _ if failed => "kept_as_failed",
             all if all.iter().any(|item| matches!(item, Accepted::New(_))) => "accepted",
@@ -192,6 +272,29 @@ impl Intake {
             return Ok(Outcome { response, result });
         }
         Ok(Outcome { response: HttpResponse::Ok().finish(), result })
+    }
+
+    /// A batch may bring thousands, mostly about what somebody else sent by the same account. What comes of several
+    /// about one part doesn't depend on their order.
+    async fn take_down(&self, channel: &Channel, mut reports: Vec<DeliveryReport>) -> Result<(), StoreError> {
+        let count = |known| self.metrics.report(channel.name.as_str(), if known { "known" } else { "unknown" });
+        if reports.len() > 1 {
+            let of: Vec<Reported> = reports.iter().map(|report| report.of.clone()).collect();
+            let mut known = self.store.known_parts(&channel.name, &of).await?.into_iter();
+            reports.retain(|_| {
+                let known = known.next().unwrap_or(true);
+                if !known {
+                    count(false);
+                }
+                known
+            });
+        }
+        let report = async |report: DeliveryReport| self.store.report(&channel.name, &report.of, &report.outcome).await;
+        let mut known = futures::stream::iter(reports).map(report).buffer_unordered(REPORTS_AT_ONCE);
+        while let Some(known) = known.try_next().await? {
+            count(known);
+        }
+        Ok(())
     }
 
     /// What is to be kept of a message, or the kind under which it is ignored.
@@ -211,7 +314,9 @@ impl Intake {
             Addressed::Thread if accepts(Accept::Mention) => true,
             _ => return Err("not_addressed"),
         };
-        if incoming.sent_at.is_some_and(|at| now.since(at) > TOO_OLD) {
+        // A clock that is ahead of ours must not put a message behind those that are still to come.
+        let sent_at = incoming.sent_at.map(|at| at.min(now));
+        if sent_at.is_some_and(|at| now.since(at) > TOO_OLD) {
             let detail = "It was sent longer ago than duplicates are remembered.".to_owned();
             return Ok(NewItem::Unusable(NewUnusable {
                 id: MessageId::generate(),
@@ -219,7 +324,7 @@ impl Intake {
                 delivery_key: incoming.delivery_key,
                 reason: "too_old".to_owned(),
                 detail,
-                raw: cut(incoming.text),
+                raw: cut(incoming.text.as_bytes()),
             }));
         }
         let bot_id = channel.bot_for(&incoming);
@@ -247,36 +352,35 @@ impl Intake {
             user_attributes,
             bot_id,
             address: incoming.address,
-            sort_at: incoming.sent_at.filter(|_| incoming.unordered),
+            sort_at: sent_at.filter(|_| incoming.unordered),
             only_if_known,
             merge_window: channel.conversations.merge_window.0,
             wait,
             dormant: !channel.enabled,
         })))
     }
+}
 
-    fn unusable(
-        &self,
-        channel: &Channel,
-        delivery_key: DeliveryKey,
-        reason: &str,
-        detail: String,
-        verified: &Verified,
-    ) -> NewUnusable {
-        NewUnusable {
-            id: MessageId::generate(),
-            channel: channel.name.clone(),
-            delivery_key,
-            reason: reason.to_owned(),
-            detail,
-            raw: cut(String::from_utf8_lossy(verified.body()).into_owned()),
-        }
+/// [`Reader::parse`] has given it a key.
+fn unusable(channel: &Channel, malformed: Malformed) -> NewUnusable {
+    let id = MessageId::generate();
+    NewUnusable {
+        id,
+        channel: channel.name.clone(),
+        delivery_key: malformed.delivery_key.unwrap_or_else(|| DeliveryKey::new(id.to_string())),
+        reason: malformed.reason.to_owned(),
+        detail: malformed.detail,
+        raw: malformed.raw.unwrap_or_default(),
     }
 }
 
 fn answered(answer: &Answer) -> Outcome {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-    let response = HttpResponse::build(status).content_type(ContentType::plaintext()).body(answer.body.clone());
+    // What a stranger wrote is shown to nobody as anything but text.
+    let response = HttpResponse::build(status)
+        .content_type(ContentType::plaintext())
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .body(answer.body.clone());
     Outcome { response, result: if status.is_success() { "handshake" } else { "handshake_refused" } }
 }
 
@@ -291,17 +395,4 @@ fn told(rejected: &Rejected) -> Outcome {
     });
     let response = HttpResponse::BadRequest().content_type("application/problem+json").body(body.to_string());
     Outcome { response, result: "rejected" }
-}
-
-/// The same bytes again are the same failed message.
-fn body_key(body: &[u8], number: usize) -> DeliveryKey {
-    DeliveryKey::new(format!("body:{}:{number}", hmac_hex(b"body", &[body])))
-}
-
-fn cut(mut text: String) -> String {
-    if text.len() > MOST_RAW {
-        let end = (0..=MOST_RAW).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
-    }
-    text
 }

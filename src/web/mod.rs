@@ -1,8 +1,12 @@
 //! What listens: webhooks, health, metrics, the admin API. Never talks to Fini.
 
+mod bodies;
+mod complexity;
 mod health;
 mod intake;
 mod proxies;
+mod reading;
+mod refusals;
 mod request;
 mod server;
 mod wait;
@@ -12,10 +16,12 @@ use serde::Deserialize;
 use crate::domain::secret::Secret;
 use crate::domain::span::{Size, Span};
 
+pub use bodies::Bodies;
 pub use health::{Phase, Readiness};
 pub use intake::Intake;
 pub use proxies::{NotANetwork, TrustedProxies};
-pub use request::Bodies;
+pub use reading::Reader;
+pub use refusals::RefusalLog;
 pub use server::{AdminState, Listener, admin, listen_metrics, public, waiting};
 pub use wait::Afterwards;
 
@@ -29,6 +35,10 @@ pub struct Server {
     /// Networks whose `X-Forwarded-*` count, such as `10.0.0.0/8`.
     pub trusted_proxies: Vec<String>,
     pub max_body: Size,
+    /// Elements of one webhook that are read; the rest is one failed message.
+    pub max_elements: usize,
+    /// JSON values in one body, or fields of a form; a body with more is one failed message.
+    pub max_nodes: usize,
     /// Longer than the load balancer's idle time.
     pub keep_alive: Span,
     /// After SIGTERM: not ready, still accepting (SIGINT skips it).
@@ -44,6 +54,8 @@ impl Default for Server {
             public_url: None,
             trusted_proxies: Vec::new(),
             max_body: Size(4 * 1024 * 1024),
+            max_elements: 2000,
+            max_nodes: 200_000,
             keep_alive: Span::secs(75),
             lame_duck: Span::secs(5),
             drain_timeout: Span::secs(150),

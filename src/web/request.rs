@@ -1,92 +1,22 @@
-//! From an actix request to a [`RawWebhook`]: the bytes as they came, within the limits.
+//! From an actix request to the head of a [`RawWebhook`], as it came.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use actix_web::http::StatusCode;
+use actix_web::HttpRequest;
 use actix_web::http::header::CONTENT_LENGTH;
-use actix_web::{HttpRequest, web};
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
+use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::proxies::TrustedProxies;
 use crate::signature::RawWebhook;
 
-/// From the head of a request to the end of its body.
-const BODY_WITHIN: Duration = Duration::from_secs(10);
-
-/// All bodies that are in hand at once: whoever opens connections must not fill the memory.
-const IN_HAND: usize = 256 * 1024 * 1024;
-const UNIT: usize = 1024;
-
-/// The limits of bodies, one by one and together.
-pub struct Bodies {
-    max: usize,
-    free: Arc<Semaphore>,
+/// How long the body is said to be.
+pub fn announced(request: &HttpRequest) -> Option<usize> {
+    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// A body in hand; it counts for as long as this lives.
-pub struct Body {
-    pub bytes: Bytes,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl Bodies {
-    pub fn new(max: usize) -> Self {
-        Self::within(max, IN_HAND.max(max.saturating_mul(2)))
-    }
-
-    fn within(max: usize, together: usize) -> Self {
-        Self { max, free: Arc::new(Semaphore::new((together / UNIT).min(Semaphore::MAX_PERMITS))) }
-    }
-
-    /// 413 beyond the maximum, 408 when it takes too long, 400 when it breaks off, 503 when too many others are
-    /// in hand.
-    pub async fn read(&self, request: &HttpRequest, mut payload: web::Payload) -> Result<Body, StatusCode> {
-        let announced = request.headers().get(CONTENT_LENGTH);
-        let announced = announced.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-        if announced.is_some_and(|length| length > self.max) {
-            return Err(StatusCode::PAYLOAD_TOO_LARGE);
-        }
-        let read = async {
-            let mut place: Option<OwnedSemaphorePermit> = None;
-            // Grows with what comes, not with what is announced.
-            let mut body = BytesMut::new();
-            while let Some(chunk) = payload.next().await {
-                let chunk = chunk.map_err(|_| StatusCode::BAD_REQUEST)?;
-                if body.len() + chunk.len() > self.max {
-                    return Err(StatusCode::PAYLOAD_TOO_LARGE);
-                }
-                self.grow(&mut place, body.len() + chunk.len())?;
-                body.extend_from_slice(&chunk);
-            }
-            Ok(Body { bytes: body.freeze(), _place: place })
-        };
-        tokio::time::timeout(BODY_WITHIN, read).await.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
-    }
-
-    fn grow(&self, place: &mut Option<OwnedSemaphorePermit>, to: usize) -> Result<(), StatusCode> {
-        let has = place.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = u32::try_from(to.div_ceil(UNIT).saturating_sub(has)).map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?;
-        if more == 0 {
-            return Ok(());
-        }
-        let more = self.free.clone().try_acquire_many_owned(more).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-        match place {
-            Some(place) => place.merge(more),
-            None => *place = Some(more),
-        }
-        Ok(())
-    }
-}
-
-/// `None` where the request has headers that can't be carried over; no platform sends such.
-pub fn raw(
+/// Without its body. `None` where the request has headers that can't be carried over; no platform sends such.
+pub fn head(
     request: &HttpRequest,
     rest: &str,
-    body: Bytes,
     public_url: Option<&str>,
     trusted: &TrustedProxies,
 ) -> Option<RawWebhook> {
@@ -103,7 +33,7 @@ pub fn raw(
         rest: rest.to_owned(),
         headers,
         query: url::form_urlencoded::parse(request.query_string().as_bytes()).into_owned().collect(),
-        body,
+        body: Bytes::new(),
     })
 }
 
@@ -131,28 +61,9 @@ fn port(text: &str) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::FromRequest;
     use actix_web::test::TestRequest;
 
     use super::*;
-
-    async fn read(bodies: &Bodies, length: usize) -> Result<Body, StatusCode> {
-        let (request, mut payload) = TestRequest::post().set_payload(vec![b'x'; length]).to_http_parts();
-        let payload = web::Payload::from_request(&request, &mut payload).await.unwrap();
-        bodies.read(&request, payload).await
-    }
-
-    #[actix_web::test]
-    async fn bodies_beyond_what_fits_together_are_turned_away_until_there_is_room() {
-        let bodies = Bodies::within(10 * UNIT, 20 * UNIT);
-        let first = read(&bodies, 10 * UNIT).await.unwrap();
-        let second = read(&bodies, 10 * UNIT).await.unwrap();
-        assert_eq!(read(&bodies, 1).await.err(), Some(StatusCode::SERVICE_UNAVAILABLE));
-        drop(first);
-        assert_eq!(read(&bodies, 5 * UNIT).await.unwrap().bytes.len(), 5 * UNIT);
-        assert_eq!(second.bytes.len(), 10 * UNIT);
-        assert_eq!(read(&bodies, 10 * UNIT + 1).await.err(), Some(StatusCode::PAYLOAD_TOO_LARGE));
-    }
 
     fn seen(peer: &str, headers: &[(&str, &str)]) -> String {
         let trusted = TrustedProxies::parse(&["10.0.0.0/8".to_owned()]).unwrap();

@@ -105,7 +105,7 @@ impl Case {
         let config = (self.config)(secrets, api_base);
         // A custom channel's addresses stand in its own keys.
         let api_base = (!matches!(config, Config::Custom(_))).then(|| api_base.to_owned());
-        platform::build(&config, &Common { api_base }, &around)
+        platform::build(&config, &Common { api_base, ..Common::default() }, &around)
             .unwrap_or_else(|problems| panic!("{}: {problems:?}", self.name))
     }
 
@@ -316,14 +316,20 @@ fn only_a_webhook_as_it_was_signed_is_believed() {
             let judge = |raw: RawWebhook| connector.verify(raw, now()).map(|_| ());
             let genuine = case.signed(&body, &kind);
             assert_eq!(judge(genuine.clone()), Ok(()), "{what}");
+            // What the head tells is told before the body is read.
+            let by_head =
+                |raw: &RawWebhook| connector.precheck(&RawWebhook { body: Bytes::new(), ..raw.clone() }, now());
+            assert_eq!(by_head(&genuine), Ok(()), "{what}");
 
             let mut missing = genuine.clone();
             missing.headers.remove(case.signature_header);
+            assert_eq!(by_head(&missing), Err(Refused::Missing), "{what}");
             assert_eq!(judge(missing), Err(Refused::Missing), "{what}");
 
             let mut doubled = genuine.clone();
             let value = doubled.headers[case.signature_header].clone();
             doubled.headers.append(case.signature_header, value);
+            assert_eq!(by_head(&doubled), Err(Refused::Missing), "{what}: a signature that comes twice");
             assert_eq!(judge(doubled), Err(Refused::Missing), "{what}: a signature that comes twice");
 
             let mut other = genuine.clone();

@@ -179,6 +179,7 @@ promises! {
         assert_eq!(state(store, id).await.0, MessageState::Done);
         let outcome = ReportOutcome::Failed { reason: "whatsapp_131047".to_owned() };
         let of = Reported::Receipt("wamid-1".to_owned());
+        assert_eq!(store.known_parts(&shop(), std::slice::from_ref(&of)).await.unwrap(), [true]);
         assert!(store.report(&shop(), &of, &outcome).await.unwrap());
         assert_eq!(state(store, id).await, (MessageState::Failed, Some("whatsapp_131047".to_owned())));
         assert_eq!(parts_of(store, id).await, [because("failed", "whatsapp_131047"), plain("sent")]);
@@ -194,6 +195,9 @@ promises! {
         let unknown = Reported::Receipt("unknown".to_owned());
         assert!(!store.report(&shop(), &unknown, &outcome).await.unwrap());
         let other = fini_bridge::domain::id::ChannelName::new("other");
+        let asked = [unknown, Reported::Part(id), Reported::Receipt(id.to_string())];
+        assert_eq!(store.known_parts(&shop(), &asked).await.unwrap(), [false, true, false]);
+        assert_eq!(store.known_parts(&other, &asked).await.unwrap(), [false; 3]);
         assert!(!store.report(&other, &Reported::Part(id), &outcome).await.unwrap());
         let held = lease(store, Work::Deliveries).await;
         assert_eq!(outgoing(store, &held).await.len(), 1);

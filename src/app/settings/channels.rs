@@ -187,7 +187,10 @@ fn channel(reader: &mut Reader<'_>, tree: &Node, node: &mut Node, schemas: &Sche
         accept: shared.accept.unwrap_or_else(|| vec![Accept::Direct, Accept::Mention]),
         conversations,
         replies,
-        common: Common { api_base: shared.api_base.map(|base| base.trim_end_matches('/').to_owned()) },
+        common: Common {
+            api_base: shared.api_base.map(|base| base.trim_end_matches('/').to_owned()),
+            ..Common::default()
+        },
         platform: config,
         shown: table::rows(&own),
     })

@@ -142,7 +142,7 @@ fn settings(
     // The channels are judged one by one, each by its platform.
     let channels = tree.table_mut()?.remove("channels");
     reader.judge(tree, root, &tree::Path::default());
-    let server = section(reader, tree, schemas, "server")?;
+    let server: web::Server = section(reader, tree, schemas, "server")?;
     let admin = section(reader, tree, schemas, "admin")?;
     let metrics = section(reader, tree, schemas, "metrics")?;
     let fini = section(reader, tree, schemas, "fini")?;
@@ -151,7 +151,10 @@ fn settings(
     let conversations = section(reader, tree, schemas, "conversations")?;
     let replies = section(reader, tree, schemas, "replies")?;
     let mut channels = channels.unwrap_or_else(|| Node::new(tree.place.clone(), Value::Table(BTreeMap::new())));
-    let read = channels::read(reader, tree, &mut channels, schemas);
+    let mut read = channels::read(reader, tree, &mut channels, schemas);
+    for channel in read.values_mut() {
+        channel.common.max_elements = server.max_elements;
+    }
     tree.table_mut()?.insert("channels".to_owned(), channels);
     let written = table::places(tree);
     let store_url = tree.get("store").and_then(|store| store.get("url"));

@@ -82,6 +82,11 @@ impl Found {
         if server.max_body.0 == 0 {
             self.problem("server.max_body", "nothing could come in", "write a size such as \"4MiB\"");
         }
+        for (key, number) in [("server.max_elements", server.max_elements), ("server.max_nodes", server.max_nodes)] {
+            if number == 0 {
+                self.problem(key, "nothing could be read", "write a whole number, 1 or more");
+            }
+        }
         if server.drain_timeout.0 < settings.fini.timeout.0 {
             let instead = "let it be fini.timeout and 30 s more";
             self.warning("server.drain_timeout", "is shorter than fini.timeout: a restart cuts turns off", instead);

@@ -19,6 +19,8 @@ pub fn table(settings: &Settings) -> String {
     rows.add("server.public_url", server.public_url.as_deref().unwrap_or_default());
     rows.add("server.trusted_proxies", server.trusted_proxies.join(", "));
     rows.add("server.max_body", server.max_body);
+    rows.add("server.max_elements", server.max_elements);
+    rows.add("server.max_nodes", server.max_nodes);
     rows.add("server.keep_alive", server.keep_alive);
     rows.add("server.lame_duck", server.lame_duck);
     rows.add("server.drain_timeout", server.drain_timeout);

@@ -49,7 +49,7 @@ fn expanded(text: &str) -> String {
 fn custom(name: &str) -> Custom {
     let all = documented();
     let (_, config) = all.iter().find(|(found, _)| found == name).unwrap();
-    Custom::build(config, None).map_err(|problems| format!("{problems:#?}")).unwrap()
+    Custom::build(config, Common::default().max_elements, None).map_err(|problems| format!("{problems:#?}")).unwrap()
 }
 
 fn webhook(body: &'static str, headers: &[(&str, String)]) -> RawWebhook {
@@ -120,7 +120,9 @@ fn a_header_with_fields_is_read_as_documented() {
     let table: toml::Table = toml::from_str(&block.replace("env:SHOP_SECRET", "shop-secret")).unwrap();
     let (_, mut config) = documented().remove(1);
     config.verify = Some(table["channels"]["shop"]["verify"].clone().try_into().unwrap());
-    let custom = Custom::build(&config, None).map_err(|problems| format!("{problems:#?}")).unwrap();
+    let custom = Custom::build(&config, Common::default().max_elements, None)
+        .map_err(|problems| format!("{problems:#?}"))
+        .unwrap();
     let digest = hmac_hex(b"shop-secret", &[NOW.to_string().as_bytes(), b".", b"{}"]);
     let judge =
         |header: String| custom.verify(webhook("{}", &[("x-shop-signature", header)]), Timestamp::from_secs(NOW));
@@ -135,7 +137,9 @@ fn values_find_their_places_as_documented() {
     let (_, mut config) = documented().remove(1);
     config.verify.as_mut().unwrap().secret = Some(toml::Value::from("shop-secret").try_into().unwrap());
     config.reply.as_mut().unwrap().body = Some(block.to_owned());
-    let custom = Custom::build(&config, None).map_err(|problems| format!("{problems:#?}")).unwrap();
+    let custom = Custom::build(&config, Common::default().max_elements, None)
+        .map_err(|problems| format!("{problems:#?}"))
+        .unwrap();
     assert_eq!(warnings(&config), Vec::new());
     let answer = Reply { kind: ReplyKind::Message, text: "a \"quote\"".to_owned(), event: json!({}) };
     let part = custom.reply.parts(&answer).remove(0);

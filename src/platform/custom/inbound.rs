@@ -15,8 +15,8 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::{BotId, ChatKey, DeliveryKey};
 use crate::domain::message::{Addressed, Incoming, Role};
 use crate::domain::problem::Problem;
-use crate::platform::{Answer, Event, Malformed, Parsed};
-use crate::signature::{RawWebhook, Verified, hmac_hex};
+use crate::platform::{Answer, Batch, Event, Malformed, Parsed, fits};
+use crate::signature::{RawWebhook, Verified};
 use crate::text::plain_text;
 
 /// What an expression about one element may name.
@@ -27,6 +27,9 @@ const BATCH_NAMES: &[&str] = &["body", "headers", "query"];
 const MAX_CHALLENGE: usize = 1024;
 /// Characters of an id or a chat.
 const MAX_ID: usize = 1024;
+/// The member of an address that holds the element for the templates of the reply: as a text, since thousands of
+/// elements as trees would take a hundred times their bytes.
+const ITEM: &str = "item_json";
 /// Of `item` as JSON, kept for the templates of the reply.
 const MAX_ITEM: usize = 64 * 1024;
 
@@ -84,6 +87,7 @@ pub struct Inbound {
     bot_id: Option<Expression>,
     challenge: Option<Expression>,
     keeps: Keeps,
+    max_elements: usize,
 }
 
 /// Whether the templates of the reply want to see what the user sent. It is personal: not kept unasked.
@@ -93,7 +97,7 @@ pub enum Keeps {
     Nothing,
 }
 
-pub fn build(config: &Config, keeps: Keeps) -> Result<Inbound, Vec<Problem>> {
+pub fn build(config: &Config, keeps: Keeps, max_elements: usize) -> Result<Inbound, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut optional = |key: &'static str, source: &Option<String>, names: &[&str]| {
         let compiled = source.as_ref().map(|source| Expression::compile(key, source, names));
@@ -137,22 +141,31 @@ pub fn build(config: &Config, keeps: Keeps) -> Result<Inbound, Vec<Problem>> {
             bot_id,
             challenge,
             keeps,
+            max_elements,
         }),
         _ => Err(problems),
     }
 }
 
 impl Inbound {
-    /// The echo that a GET asks for. Nobody is verified yet, so it says nothing but what came.
+    /// The echo that a GET asks for. Nobody is verified yet, so it says nothing but what came, and nothing is parsed
+    /// that the expression doesn't name.
     pub fn handshake(&self, raw: &RawWebhook) -> Option<Answer> {
-        if raw.method != reqwest::Method::GET {
-            return None;
-        }
-        self.challenge(&Request::read(raw).ok()?)
+        let challenge = self.challenge.as_ref().filter(|_| raw.method == reqwest::Method::GET)?;
+        let request = if challenge.uses("body") { Request::read(raw).ok()? } else { Request::head(raw) };
+        self.challenge(&request, raw)
     }
 
-    fn challenge(&self, request: &Request) -> Option<Answer> {
-        let value = self.challenge.as_ref()?.eval(&request.variables(None)).ok()?;
+    /// Whether a GET with this head may bring its challenge in a body.
+    pub fn challenge_in_body(&self, head: &RawWebhook) -> bool {
+        head.method == reqwest::Method::GET && self.challenge.as_ref().is_some_and(|challenge| challenge.uses("body"))
+    }
+
+    fn challenge(&self, request: &Request, raw: &RawWebhook) -> Option<Answer> {
+        let challenge = self.challenge.as_ref()?;
+        // A challenge that comes twice is none.
+        let query = value_of(&Json::Object(only_once(&raw.query)));
+        let value = challenge.eval(&Request { query, ..request.clone() }.variables(None)).ok()?;
         let body = match value.as_str() {
             Some(text) => text.to_owned(),
             None if value.is_integer() => value.to_string(),
@@ -164,27 +177,24 @@ impl Inbound {
 
     pub fn parse(&self, webhook: &Verified) -> Result<Parsed, Malformed> {
         let request = Request::read(webhook.raw()).map_err(Malformed::new)?;
-        if let Some(answer) = self.challenge(&request) {
+        if let Some(answer) = self.challenge(&request, webhook.raw()) {
             return Ok(Parsed::Answer(answer));
         }
+        let unreadable = |failed: Failed| Malformed::new(failed.to_string());
         let Some(each) = &self.each else {
-            return Ok(Parsed::Events(vec![self.element(&request, request.body.clone()).unwrap_or_else(malformed)]));
+            let event = self.element(&request, request.body.clone());
+            return Ok(Parsed::Events(vec![event.unwrap_or_else(|failed| Event::Malformed(unreadable(failed)))]));
         };
-        let list = each.eval(&request.variables(None)).map_err(|failed| Malformed::new(failed.to_string()))?;
+        let list = each.eval(&request.variables(None)).map_err(unreadable)?;
         use minijinja::value::ValueKind;
         if !matches!(list.kind(), ValueKind::Seq | ValueKind::Iterable) {
-            return Err(Malformed::new(Failed::new(each.key(), named(&list)).to_string()));
+            return Err(unreadable(Failed::new(each.key(), named(&list))));
         }
-        let items = list.try_iter().map_err(|_| Malformed::new("inbound.each: not a list"))?;
-        let events = items.enumerate().map(|(index, item)| {
-            self.element(&request, item).unwrap_or_else(|failed| {
-                // Several may be unreadable in one webhook, and each is kept.
-                let hash = hmac_hex(b"malformed element", &[index.to_string().as_bytes(), b".", webhook.body()]);
-                let delivery_key = Some(DeliveryKey::new(format!("malformed-{hash}")));
-                Event::Malformed(Malformed { delivery_key, detail: failed.to_string() })
-            })
-        });
-        Ok(Parsed::Events(events.collect()))
+        let mut batch = Batch::new(self.max_elements);
+        for item in list.try_iter().map_err(|_| Malformed::new("inbound.each: not a list"))? {
+            batch.read(&item, |item| self.element(&request, item.clone()).map_err(unreadable));
+        }
+        Ok(batch.finish())
     }
 
     fn element(&self, request: &Request, item: Value) -> Result<Event, Failed> {
@@ -228,10 +238,11 @@ impl Inbound {
         };
         let mut address = json!({ "chat": chat_json, "id": id_json });
         if self.keeps == Keeps::Item
-            && let Some(item) = json_of(&item).filter(|item| item.to_string().len() <= MAX_ITEM)
+            && fits(&item, MAX_ITEM)
+            && let Some(item) = json_of(&item)
             && let Some(address) = address.as_object_mut()
         {
-            address.insert("item".to_owned(), item);
+            address.insert(ITEM.to_owned(), Json::String(item.to_string()));
         }
         Ok(Event::Message(Box::new(Incoming {
             delivery_key: DeliveryKey::new(id),
@@ -253,11 +264,8 @@ impl Inbound {
     }
 }
 
-fn malformed(failed: Failed) -> Event {
-    Event::Malformed(Malformed::new(failed.to_string()))
-}
-
 /// A webhook as the expressions see it.
+#[derive(Clone)]
 struct Request {
     body: Value,
     headers: Value,
@@ -266,18 +274,22 @@ struct Request {
 
 impl Request {
     fn read(raw: &RawWebhook) -> Result<Self, &'static str> {
+        Ok(Self { body: body_of(raw)?, ..Self::head(raw) })
+    }
+
+    /// With an undefined body.
+    fn head(raw: &RawWebhook) -> Self {
         let names: std::collections::BTreeSet<&str> = raw.headers.keys().map(|name| name.as_str()).collect();
         let headers = names.into_iter().filter_map(|name| {
             let values: Option<Vec<&str>> = raw.headers.get_all(name).iter().map(|value| value.to_str().ok()).collect();
             // RFC 9110, 5.3: one header given several times is a list.
             Some((name.to_owned(), Json::String(values?.join(", "))))
         });
-        let headers = Json::Object(headers.collect());
-        Ok(Self {
-            body: body_of(raw)?,
-            headers: value_of(&headers),
+        Self {
+            body: Value::UNDEFINED,
+            headers: value_of(&Json::Object(headers.collect())),
             query: value_of(&Json::Object(first_of_each(raw.query.iter().cloned()))),
-        })
+        }
     }
 
     fn variables(&self, item: Option<Value>) -> Value {
@@ -291,13 +303,12 @@ fn body_of(raw: &RawWebhook) -> Result<Value, &'static str> {
     if raw.body.is_empty() {
         return Ok(Value::UNDEFINED);
     }
-    let content_type = raw.header("content-type").unwrap_or_default().to_ascii_lowercase();
-    if content_type.starts_with("application/x-www-form-urlencoded") {
+    if raw.is_form() {
         let fields = url::form_urlencoded::parse(&raw.body).map(|(key, value)| (key.into_owned(), value.into_owned()));
         return Ok(value_of(&Json::Object(first_of_each(fields))));
     }
-    let json: Json = serde_json::from_slice(&raw.body).map_err(|_| "body: neither JSON nor a form")?;
-    Ok(value_of(&json))
+    // Straight into the expressions' own values: what a large body becomes stands in memory once.
+    serde_json::from_slice(&raw.body).map_err(|_| "body: neither JSON nor a form")
 }
 
 /// Of a key that is given several times the first counts.
@@ -307,6 +318,23 @@ fn first_of_each(pairs: impl Iterator<Item = (String, String)>) -> Map<String, J
         map.entry(key).or_insert(Json::String(value));
     }
     map
+}
+
+/// Without the keys that are given several times.
+fn only_once(pairs: &[(String, String)]) -> Map<String, Json> {
+    let mut values: std::collections::BTreeMap<&str, Option<&str>> = Default::default();
+    for (key, value) in pairs {
+        values.entry(key).and_modify(|value| *value = None).or_insert(Some(value));
+    }
+    values.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Json::from(value?)))).collect()
+}
+
+/// The element that an address holds. Older addresses hold it as it is.
+pub fn kept_item(address: &Json) -> Option<Value> {
+    match address.get(ITEM) {
+        Some(item) => serde_json::from_str(item.as_str()?).ok(),
+        None => address.get("item").map(value_of),
+    }
 }
 
 /// What names a message or a chat, as text and as it came.

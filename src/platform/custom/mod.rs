@@ -77,7 +77,7 @@ pub fn build(config: &Config, common: &Common, around: &Surroundings) -> Result<
         only_protocol_keys(config, &mut problems);
         protocol::build(config, around)
     } else {
-        Custom::build(config, Some(around)).map(|custom| Arc::new(custom) as Arc<dyn Platform>)
+        Custom::build(config, common.max_elements, Some(around)).map(|custom| Arc::new(custom) as Arc<dyn Platform>)
     };
     match built {
         Ok(platform) if problems.is_empty() => Ok(platform),
@@ -144,7 +144,7 @@ struct Custom {
 }
 
 impl Custom {
-    fn build(config: &Config, around: Option<&Surroundings>) -> Result<Self, Vec<Problem>> {
+    fn build(config: &Config, max_elements: usize, around: Option<&Surroundings>) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut missing = |key: &str, given: bool| {
             if !given {
@@ -166,7 +166,8 @@ impl Custom {
             _ => inbound::Keeps::Nothing,
         };
         let inbound = config.inbound.as_ref();
-        let inbound = inbound.and_then(|inbound| inbound::build(inbound, keeps).map_err(&mut collect).ok());
+        let inbound =
+            inbound.and_then(|inbound| inbound::build(inbound, keeps, max_elements).map_err(&mut collect).ok());
         match (scheme, inbound, reply) {
             (Some(scheme), Some(inbound), Some(reply)) if problems.is_empty() => Ok(Self {
                 scheme,
@@ -188,6 +189,14 @@ impl Platform for Custom {
 
     fn handshake(&self, raw: &RawWebhook) -> Option<Answer> {
         self.inbound.handshake(raw)
+    }
+
+    fn handshake_in_body(&self, head: &RawWebhook) -> bool {
+        self.inbound.challenge_in_body(head)
+    }
+
+    fn precheck(&self, head: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
+        self.scheme.precheck(head, now)
     }
 
     fn verify(&self, raw: RawWebhook, now: Timestamp) -> Result<Verified, Refused> {

@@ -182,6 +182,10 @@ impl Platform for Protocol {
         super::NAME
     }
 
+    fn precheck(&self, head: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
+        self.scheme.precheck(head, now)
+    }
+
     fn verify(&self, raw: RawWebhook, now: Timestamp) -> Result<Verified, Refused> {
         self.scheme.verify(raw, now)
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::address::Address;
-use super::inbound::text_of_identifier;
+use super::inbound::{kept_item, text_of_identifier};
 use super::lint::{self, BodyType};
 use super::template::{Expression, Failed, Template, value_of};
 use super::time;
@@ -215,7 +215,7 @@ impl Reply {
                 ("text", member(&delivery.part.0, "text")),
                 ("event", member(&delivery.part.0, "event")),
                 ("chat", chat),
-                ("item", member(delivery.address, "item")),
+                ("item", kept_item(delivery.address)),
                 ("id", Some(Value::from(delivery.id.to_string()))),
             ]
             .into_iter()

@@ -11,7 +11,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::PartId;
 use crate::domain::message::{Incoming, Reply, ReplyKind};
 use crate::domain::problem::Problem;
-use crate::platform::{Delivery, Event, NoSample, Parsed, Platform, Sample, SampleOf};
+use crate::platform::{Common, Delivery, Event, NoSample, Parsed, Platform, Sample, SampleOf};
 use crate::signature::{NoVerification, RawWebhook, Signed, TokenPlace, Verifier};
 
 const NAMES: &[&str] = &["text", "id", "chat"];
@@ -157,7 +157,7 @@ pub fn try_sample(config: &Config, sample: &str) -> Result<Vec<String>, Vec<Prob
             "nothing: take the key away",
         )]);
     }
-    let custom = Custom::build(config, None)?;
+    let custom = Custom::build(config, Common::default().max_elements, None)?;
     let raw = fill(sample, "Where is my order?", "sample-1", "sample").map_err(|problem| vec![problem])?;
     let fails = |detail: String| {
         let (key, why) = detail.split_once(": ").unwrap_or(("sample", &detail));

@@ -182,6 +182,7 @@ fn problem(key: &'static str, error: &minijinja::Error) -> Problem {
 pub struct Expression {
     key: &'static str,
     env: Environment<'static>,
+    uses: BTreeSet<String>,
 }
 
 impl Expression {
@@ -194,8 +195,8 @@ impl Expression {
                 false => problem(key, &error),
             }
         })?;
-        let (env, _) = compile(key, format!("{{% set {RESULT} = ({source}\n) %}}"), names, Output::Text)?;
-        Ok(Self { key, env })
+        let (env, uses) = compile(key, format!("{{% set {RESULT} = ({source}\n) %}}"), names, Output::Text)?;
+        Ok(Self { key, env, uses })
     }
 
     /// The value; never an undefined one.
@@ -211,6 +212,10 @@ impl Expression {
 
     pub fn key(&self) -> &'static str {
         self.key
+    }
+
+    pub fn uses(&self, name: &str) -> bool {
+        self.uses.contains(name)
     }
 }
 

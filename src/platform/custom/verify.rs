@@ -80,6 +80,15 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    pub fn precheck(&self, head: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
+        match self {
+            Self::Hmac(scheme) => scheme.precheck(head, now),
+            Self::Token(scheme) => scheme.precheck(head, now),
+            Self::StandardWebhooks(scheme) => scheme.precheck(head, now),
+            Self::None => NoVerification.precheck(head, now),
+        }
+    }
+
     pub fn verify(&self, raw: RawWebhook, now: Timestamp) -> Result<Verified, Refused> {
         match self {
             Self::Hmac(scheme) => scheme.verify(raw, now),

@@ -214,9 +214,17 @@ impl Platform for Slack {
     /// `ssl_check=1` comes without a signature, to probe the certificate. It gets its 200 and nothing else,
     /// whatever it carries besides.
     fn handshake(&self, raw: &RawWebhook) -> Option<Answer> {
-        let probe = wire::is_form(raw)
+        let probe = raw.is_form()
             && url::form_urlencoded::parse(&raw.body).any(|(key, value)| key == "ssl_check" && value == "1");
         probe.then(|| Answer { status: 200, body: String::new() })
+    }
+
+    fn handshake_in_body(&self, head: &RawWebhook) -> bool {
+        head.is_form()
+    }
+
+    fn precheck(&self, head: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
+        self.signature.precheck(head, now)
     }
 
     fn verify(&self, raw: RawWebhook, now: Timestamp) -> Result<Verified, Refused> {
@@ -224,7 +232,7 @@ impl Platform for Slack {
     }
 
     fn parse(&self, webhook: &Verified) -> Result<Parsed, Malformed> {
-        if wire::is_form(webhook.raw()) {
+        if webhook.raw().is_form() {
             return Ok(Parsed::Events(vec![Event::Ignored(wire::form_kind(webhook.body()))]));
         }
         let body = read::object(webhook.body())?;

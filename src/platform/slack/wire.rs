@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::super::{Malformed, SendError, json as read};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::PartId;
-use crate::signature::RawWebhook;
 
 /// A person's message. Borrowed from the webhook.
 pub struct Message<'a> {
@@ -197,10 +196,6 @@ pub fn with_files(mut text: String, files: &[Value]) -> String {
         text.push_str(&read::placeholder(kind, word("name").or_else(|| word("title"))));
     }
     text
-}
-
-pub fn is_form(raw: &RawWebhook) -> bool {
-    raw.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
 }
 
 pub fn form_kind(body: &[u8]) -> &'static str {

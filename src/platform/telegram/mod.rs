@@ -290,6 +290,10 @@ impl Platform for Telegram {
         "telegram"
     }
 
+    fn precheck(&self, head: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
+        self.token.precheck(head, now)
+    }
+
     fn verify(&self, raw: RawWebhook, now: Timestamp) -> Result<Verified, Refused> {
         self.token.verify(raw, now)
     }

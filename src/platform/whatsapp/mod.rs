@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Account, Answer, Common, Delivery, Event, Idempotency, Malformed, NoSample, Pace, Parsed, Part, Platform,
+    Account, Answer, Batch, Common, Delivery, Event, Idempotency, Malformed, NoSample, Pace, Parsed, Part, Platform,
     Registration, Rendering, Sample, SampleOf, SendError, Surroundings, json as read, sample,
 };
 use crate::domain::clock::Timestamp;
@@ -94,6 +94,7 @@ pub fn build(config: &Config, common: &Common, around: &Surroundings) -> Result<
         },
         config: config.clone(),
         api: common.api_base.as_deref().unwrap_or(API_BASE).trim_end_matches('/').to_owned(),
+        max_elements: common.max_elements,
         around: around.clone(),
     }))
 }
@@ -106,6 +107,7 @@ struct WhatsApp {
     signature: Hmac,
     config: Config,
     api: String,
+    max_elements: usize,
     around: Surroundings,
 }
 
@@ -139,34 +141,36 @@ impl WhatsApp {
         }
     }
 
-    fn change(&self, change: &Value, events: &mut Vec<Event>) -> Result<(), Malformed> {
+    fn change(&self, change: &Value, batch: &mut Batch) -> Result<(), Malformed> {
         let field = read::text(change, "/field")?;
         if field != "messages" && field != "smb_message_echoes" {
-            events.push(Event::Ignored("other_field"));
+            batch.ignore("other_field");
             return Ok(());
         }
         if read::text(change, "/value/metadata/phone_number_id")? != self.config.phone_number_id {
-            events.push(Event::Ignored("other_account"));
+            batch.ignore("other_account");
             return Ok(());
         }
         if field == "smb_message_echoes" {
             // A person answered from the phone. The echo names the customer by number only, the customer's
             // own messages by a user id: they can't be brought into one chat.
-            events.push(Event::Ignored("echo"));
+            batch.ignore("echo");
             return Ok(());
         }
         let own_number = read::optional_text(change, "/value/metadata/display_phone_number")?;
         for message in read::optional_list(change, "/value/messages")? {
-            events.push(self.message(message, own_number).unwrap_or_else(|malformed| {
-                let id = read::text(message, "/id").ok();
-                Event::Malformed(Malformed { delivery_key: id.map(DeliveryKey::new), ..malformed })
-            }));
+            batch.read(message, |message| {
+                self.message(message, own_number).map_err(|malformed| {
+                    let id = read::text(message, "/id").ok();
+                    Malformed { delivery_key: id.map(DeliveryKey::new), ..malformed }
+                })
+            });
         }
         for status in read::optional_list(change, "/value/statuses")? {
-            events.push(wire::report(status).unwrap_or_else(Event::Malformed));
+            batch.read(status, wire::report);
         }
         if !read::optional_list(change, "/value/errors")?.is_empty() {
-            events.push(Event::Ignored("account_error"));
+            batch.ignore("account_error");
         }
         Ok(())
     }
@@ -236,6 +240,10 @@ impl Platform for WhatsApp {
         })
     }
 
+    fn precheck(&self, head: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
+        self.signature.precheck(head, now)
+    }
+
     fn verify(&self, raw: RawWebhook, now: Timestamp) -> Result<Verified, Refused> {
         self.signature.verify(raw, now)
     }
@@ -245,20 +253,20 @@ impl Platform for WhatsApp {
         if read::text(&body, "/object")? != "whatsapp_business_account" {
             return Ok(Parsed::Events(vec![Event::Ignored("other_object")]));
         }
-        let mut events = Vec::new();
+        let mut batch = Batch::new(self.max_elements);
         for entry in read::list(&body, "/entry")? {
             match read::list(entry, "/changes") {
-                Err(malformed) => events.push(Event::Malformed(malformed)),
+                Err(malformed) => batch.read(entry, |_| Err(malformed)),
                 Ok(changes) => {
                     for change in changes {
-                        if let Err(malformed) = self.change(change, &mut events) {
-                            events.push(Event::Malformed(malformed));
+                        if let Err(malformed) = self.change(change, &mut batch) {
+                            batch.read(change, |_| Err(malformed));
                         }
                     }
                 }
             }
         }
-        Ok(Parsed::Events(events))
+        Ok(batch.finish())
     }
 
     fn render(&self, reply: &Reply, _: &Rendering<'_>) -> Result<Vec<Part>, Malformed> {

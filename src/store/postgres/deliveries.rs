@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio_postgres::Row;
 
 use super::lanes::{self, Wake, held};
-use super::tx::{Tx, corrupt, count, from_json, get, ints, moment, params, parsed, texts, to_json};
+use super::tx::{Tx, corrupt, count, from_json, get, ints, moment, optional_texts, params, parsed, texts, to_json};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, LaneId, PartId};
 use crate::domain::message::{ReportOutcome, Reported};
@@ -236,6 +236,29 @@ pub(super) async fn moved(tx: &Tx<'_>, lease: &Lease, part: PartId, address: &Va
 }
 
 /// A report can come before the send's own answer, and can settle one whose outcome was never known.
+pub(super) async fn known_parts(tx: &Tx<'_>, channel: &ChannelName, of: &[Reported]) -> Result<Vec<bool>> {
+    let ids: Vec<Option<String>> = of.iter().map(|of| part_id(of).map(|id| id.to_string())).collect();
+    let receipts = of.iter().map(|of| match of {
+        Reported::Receipt(receipt) => Some(receipt.as_str()),
+        Reported::Part(_) => None,
+    });
+    tx.all(
+        "SELECT EXISTS (SELECT FROM fini_bridge.parts AS p WHERE p.id = r.id AND p.channel = $1)
+             OR EXISTS (SELECT FROM fini_bridge.parts AS p WHERE p.receipt = r.receipt AND p.channel = $1)
+         FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS r (id, receipt, place) ORDER BY r.place",
+        params![channel.as_str(), optional_texts(ids.iter().map(Option::as_deref)), optional_texts(receipts)],
+        |row| get(row, 0),
+    )
+    .await
+}
+
+fn part_id(of: &Reported) -> Option<PartId> {
+    match of {
+        Reported::Part(id) => Some(*id),
+        Reported::Receipt(_) => None,
+    }
+}
+
 pub(super) async fn report(tx: &Tx<'_>, channel: &ChannelName, of: &Reported, outcome: &ReportOutcome) -> Result<bool> {
     let found = match of {
         Reported::Receipt(receipt) => {

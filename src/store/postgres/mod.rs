@@ -234,6 +234,10 @@ impl Store for Postgres {
         self.core.write(|tx| deliveries::moved(tx, lease, part, address).boxed()).await
     }
 
+    async fn known_parts(&self, channel: &ChannelName, of: &[Reported]) -> Result<Vec<bool>> {
+        self.core.read(|tx| deliveries::known_parts(tx, channel, of).boxed()).await
+    }
+
     async fn report(&self, channel: &ChannelName, of: &Reported, outcome: &ReportOutcome) -> Result<bool> {
         self.core.write(|tx| deliveries::report(tx, channel, of, outcome).boxed()).await
     }

@@ -211,12 +211,19 @@ pub(super) fn moved(tx: &Tx<'_>, lease: &Lease, part: PartId, address: &Value) -
 }
 
 /// A report can come before the send's own answer, and can settle one whose outcome was never known.
+fn reported(tx: &Tx<'_>, channel: &ChannelName, of: &Reported) -> Result<Option<Part>> {
+    match of {
+        Reported::Receipt(receipt) => part(tx, BY_RECEIPT, receipt, channel),
+        Reported::Part(id) => part(tx, BY_ID, &id.to_string(), channel),
+    }
+}
+
+pub(super) fn known_parts(tx: &Tx<'_>, channel: &ChannelName, of: &[Reported]) -> Result<Vec<bool>> {
+    of.iter().map(|of| Ok(reported(tx, channel, of)?.is_some())).collect()
+}
+
 pub(super) fn report(tx: &Tx<'_>, channel: &ChannelName, of: &Reported, outcome: &ReportOutcome) -> Result<bool> {
-    let found = match of {
-        Reported::Receipt(receipt) => part(tx, BY_RECEIPT, receipt, channel)?,
-        Reported::Part(id) => part(tx, BY_ID, &id.to_string(), channel)?,
-    };
-    let Some(part) = found else { return Ok(false) };
+    let Some(part) = reported(tx, channel, of)? else { return Ok(false) };
     if *outcome == ReportOutcome::Delivered {
         tx.run(
             "UPDATE parts SET delivered_at = coalesce(delivered_at, ?1) WHERE seq = ?2",

@@ -269,6 +269,11 @@ impl Store for Sqlite {
         self.write(move |tx| deliveries::moved(tx, &lease, part, &address)).await
     }
 
+    async fn known_parts(&self, channel: &ChannelName, of: &[Reported]) -> Result<Vec<bool>> {
+        let (channel, of) = (channel.clone(), of.to_vec());
+        self.read(move |tx| deliveries::known_parts(tx, &channel, &of)).await
+    }
+
     async fn report(&self, channel: &ChannelName, of: &Reported, outcome: &ReportOutcome) -> Result<bool> {
         let (channel, of, outcome) = (channel.clone(), of.clone(), outcome.clone());
         self.write(move |tx| deliveries::report(tx, &channel, &of, &outcome)).await

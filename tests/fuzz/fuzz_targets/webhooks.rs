@@ -45,6 +45,7 @@ fuzz_target!(|body: &[u8]| {
         };
         raw.headers.insert("content-type", reqwest::header::HeaderValue::from_static("application/json"));
         let _ = connector.handshake(&raw);
+        let _ = connector.precheck(&raw, SystemClock.now());
         if let Ok(verified) = NoVerification.verify(raw, SystemClock.now()) {
             let _ = connector.parse(&verified);
         }

@@ -156,9 +156,14 @@ fn what_the_user_sent_is_kept_only_where_a_template_asks_for_it() {
     assert!(!message(&*built(&format!("{OPEN}{PLAIN}{REPLY}")), &body).address.to_string().contains("secret"));
     let quoting = "[reply]\nurl = 'https://a.example/{{ item.chat }}'\nbody = '{{ text|tojson }}'";
     let platform = built(&format!("{OPEN}{PLAIN}{quoting}"));
-    assert_eq!(message(&*platform, &body).address["item"], body);
+    let kept = message(&*platform, &body).address["item_json"].as_str().map(str::to_owned);
+    assert_eq!(kept.and_then(|kept| serde_json::from_str::<Value>(&kept).ok()), Some(body));
     let huge = json!({ "id": "m", "chat": "c", "text": "x".repeat(65 * 1024) });
-    assert_eq!(message(&*platform, &huge).address.get("item"), None);
+    assert_eq!(message(&*platform, &huge).address.get("item_json"), None);
+    for kept in [json!({ "item": { "chat": "c" } }), json!({ "item_json": "{\"chat\":\"c\"}" })] {
+        let item = crate::platform::custom::inbound::kept_item(&kept).unwrap();
+        assert_eq!(item.get_attr("chat").unwrap().as_str(), Some("c"));
+    }
 }
 
 #[test]

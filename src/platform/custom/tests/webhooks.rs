@@ -38,7 +38,8 @@ fn each_element_of_a_batch_is_a_message_of_its_own() {
     assert_eq!(first.bot_id, None);
     assert_eq!(Value::Object(first.user_attributes.clone()), json!({ "email": "a@example.com" }));
     assert!(fourth.user_attributes.is_empty());
-    assert_ne!(a.delivery_key, b.delivery_key, "both are kept");
+    assert!(a.raw.as_ref().is_some_and(|raw| raw.contains("m-3")));
+    assert_eq!(b.raw.as_deref(), Some("\"nonsense\""), "of each that element is kept");
 }
 
 /// A sender after the recommendations of Standard Webhooks.
