@@ -9,7 +9,7 @@ use fini_bridge::store::postgres::Postgres;
 use fini_bridge::store::{Mode, Store, Work};
 use tokio_postgres::Client;
 
-use crate::actors::{TTL, accept, lease, look, message, said, say};
+use crate::actors::{TTL, accept, ask, ended_as, failed_as, lease, look, message, said, say};
 use crate::database::server;
 use crate::{Backend, World};
 
@@ -118,4 +118,31 @@ async fn a_webhook_that_waits_for_a_chat_which_is_being_forgotten_makes_it_anew(
     let id = said(accepting.await.unwrap());
     let held = lease(store.as_ref(), Work::Turns).await;
     assert_eq!(look(store.as_ref(), &held).await.waiting[0].id, id);
+}
+
+/// As the version before left it: the text of a failed message removed, and what Fini said of it not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_of_the_first_version_loses_what_that_left_of_removed_texts() {
+    let name = server().database().await;
+    let url = Secret::new(server().url(&name));
+    let open = async || {
+        let url = url.clone();
+        Postgres::open(Arc::new(move || url.clone()), Mode::Serve).await.unwrap()
+    };
+    let store = open().await;
+    let id = say(store.as_ref(), "alice", "my IBAN is DE89 3704").await;
+    let held = lease(store.as_ref(), Work::Turns).await;
+    let asked = ask(store.as_ref(), &held).await;
+    store.end(&held, &ended_as(asked, failed_as("fini_400"))).await.unwrap();
+    drop(store);
+    let client = server().connect(&name).await;
+    let first_version = "SET search_path = fini_bridge;
+        DROP INDEX messages_lane, turns_lane, parts_lane;
+        DELETE FROM refinery_schema_history WHERE version = 2;
+        UPDATE messages SET text = NULL, pruned = true; UPDATE turns SET content = NULL, pruned = true";
+    client.batch_execute(first_version).await.unwrap();
+    let store = open().await;
+    assert_eq!(store.story(id).await.unwrap().unwrap().detail, None);
+    let left = "SELECT count(*) FROM fini_bridge.turns WHERE detail IS NOT NULL OR event_kinds <> '[]'";
+    assert_eq!(client.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);
 }
