@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::channel::Channel;
 use super::dispatch::Held;
 use super::lookup::Found;
-use super::turn::{LOOK_AGAIN, Lane, Question, RETRY_FIRST, RETRY_LONGEST, Step, Turns, gave_up};
+use super::plan::Ending;
+use super::turn::{LOOK_AGAIN, Lane, Question, RETRY_FIRST, RETRY_LONGEST, Step, Turns};
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
-use crate::store::{Doubt, StoreError, Turn, TurnOutcome, TurnState};
+use crate::store::{Doubt, StoreError, Turn, TurnState};
 
 /// Between looks, after `fini.settle`: nobody could tell so far.
 const LOOK_SELDOM: Duration = Duration::from_secs(10);
@@ -56,8 +57,8 @@ impl Turns {
                     && since(&turn).is_some_and(|since| now.since(since) > settle) =>
             {
                 let detail = "What became of its call to Fini could not be found out in replies.give_up_after.";
-                let outcome = TurnOutcome::Held { reason: "outcome_unknown".to_owned(), detail: detail.to_owned() };
-                self.end(held, channel, turn.into(), outcome, &[], now).await
+                let ending = Ending::held(channel, turn.role, "outcome_unknown", detail);
+                self.end(held, channel, turn.into(), ending, &[], now).await
             }
             Found::NothingYet(doubt) => {
                 let after = match turn.state {
@@ -68,7 +69,8 @@ impl Turns {
                 Ok(Lane::Released)
             }
             Found::Nothing { .. } if now.since(turn.received_at) > channel.replies.give_up_after.0 => {
-                self.end(held, channel, turn.into(), gave_up(), &[], now).await
+                let ending = Ending::gave_up(channel, turn.role);
+                self.end(held, channel, turn.into(), ending, &[], now).await
             }
             Found::Nothing { .. } if rest_before_another(&turn, now) > Duration::ZERO => {
                 let after = rest_before_another(&turn, now);
@@ -78,8 +80,8 @@ impl Turns {
             Found::Nothing { new_conversation } => {
                 if let Some(Failures { calls, .. }) = self.poisoned(channel, &turn, now).await? {
                     let detail = format!("Fini failed on it {calls} times, and answered others meanwhile.");
-                    let outcome = TurnOutcome::Failed { reason: "fini_keeps_failing".to_owned(), detail };
-                    return self.end(held, channel, turn.into(), outcome, &[], now).await;
+                    let ending = Ending::failed(channel, turn.role, "fini_keeps_failing", &detail);
+                    return self.end(held, channel, turn.into(), ending, &[], now).await;
                 }
                 if let TurnState::Unknown { answered, .. } = turn.state {
                     // After a call without an answer Fini may still come to store it, beyond `settle`.
@@ -94,8 +96,8 @@ impl Turns {
                 self.ask(held, channel, question, now).await
             }
             Found::Undecidable { reason, detail, events } => {
-                let outcome = TurnOutcome::Held { reason: reason.to_owned(), detail: detail.to_owned() };
-                self.end(held, channel, turn.into(), outcome, &events, now).await
+                let ending = Ending::held(channel, turn.role, reason, detail);
+                self.end(held, channel, turn.into(), ending, &events, now).await
             }
         }
     }

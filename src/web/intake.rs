@@ -17,9 +17,9 @@ use super::wait::{self, Afterwards};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::failpoint;
 use crate::domain::id::{ChannelName, ChatKey, ChatRef, DeliveryKey, MessageId};
-use crate::domain::message::{Addressed, Incoming};
-use crate::pipeline::REFERENCE_ATTRIBUTE;
+use crate::domain::message::{Addressed, Incoming, Role};
 use crate::pipeline::channel::{Accept, Channel, Scope};
+use crate::pipeline::{REFERENCE_ATTRIBUTE, people};
 use crate::platform::{Answer, Event, Parsed};
 use crate::signature::{Verified, hmac_hex};
 use crate::store::{Accepted, NewItem, NewMessage, NewUnusable, Store};
@@ -218,7 +218,7 @@ impl Intake {
                 delivery_key: incoming.delivery_key,
                 reason: "too_old".to_owned(),
                 detail,
-                raw: cut(incoming.text),
+                raw: cut(incoming.text, MOST_RAW),
             }));
         }
         let bot_id = channel.bot_for(&incoming);
@@ -231,9 +231,13 @@ impl Intake {
         let parts = ["chat", channel.name.as_str(), account, chat.as_str()].join("\0");
         let mut chat_ref = hmac_hex(&self.installation_key, &[parts.as_bytes()]);
         chat_ref.truncate(32);
-        // Where several people share a lane, nothing of one of them may stand for all.
-        let mut user_attributes = if incoming.shared && !per_user { Map::new() } else { incoming.user_attributes };
+        // What an agent or a bot brings along is not the customer's.
+        let mut user_attributes = if incoming.role == Role::User { incoming.user_attributes } else { Map::new() };
         user_attributes.remove(REFERENCE_ATTRIBUTE);
+        let sender = incoming.sender.as_deref();
+        let sender_ref = sender.map(|sender| people::sender_ref(&self.installation_key, &channel.name, sender));
+        let attributes_ref = people::attributes_ref(&self.installation_key, &channel.name, &user_attributes);
+        let max_text = channel.conversations.max_text.0;
         Ok(NewItem::Message(Box::new(NewMessage {
             id: MessageId::generate(),
             channel: channel.name.clone(),
@@ -241,9 +245,12 @@ impl Intake {
             chat,
             chat_ref: ChatRef::new(chat_ref),
             sender: incoming.sender,
+            sender_ref,
             role: incoming.role,
-            text: incoming.text,
+            too_long: incoming.text.len() > max_text,
+            text: cut(incoming.text, max_text),
             user_attributes,
+            attributes_ref,
             bot_id,
             address: incoming.address,
             sort_at: incoming.sent_at.filter(|_| incoming.unordered),
@@ -268,7 +275,7 @@ impl Intake {
             delivery_key,
             reason: reason.to_owned(),
             detail,
-            raw: cut(String::from_utf8_lossy(verified.body()).into_owned()),
+            raw: cut(String::from_utf8_lossy(verified.body()).into_owned(), MOST_RAW),
         }
     }
 }
@@ -284,10 +291,10 @@ fn body_key(body: &[u8], number: usize) -> DeliveryKey {
     DeliveryKey::new(format!("body:{}:{number}", hmac_hex(b"body", &[body])))
 }
 
-fn cut(mut text: String) -> String {
-    if text.len() > MOST_RAW {
-        let end = (0..=MOST_RAW).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
+fn cut(mut text: String, at_most: usize) -> String {
+    if text.len() > at_most {
+        text.truncate(text.floor_char_boundary(at_most));
+        text.shrink_to_fit();
     }
     text
 }

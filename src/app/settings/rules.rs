@@ -9,6 +9,7 @@ use super::reader::Reader;
 use super::tree::{Node, Path};
 use crate::domain::problem::Problem;
 use crate::domain::secret::Secret;
+use crate::pipeline::channel::{Conversations, Replies};
 use crate::platform;
 use crate::store::postgres::{self, OpenError};
 use crate::web::TrustedProxies;
@@ -182,6 +183,7 @@ impl Found {
     }
 
     fn conversations(&mut self, settings: &Settings) {
+        self.texts("conversations", &settings.conversations);
         self.replies("replies", &settings.replies);
         if settings.channels.is_empty() {
             let instead = "add one as [channels.NAME]; the sample configuration has one of each platform";
@@ -189,7 +191,18 @@ impl Found {
         }
     }
 
-    fn replies(&mut self, below: &str, replies: &crate::pipeline::channel::Replies) {
+    fn texts(&mut self, below: &str, conversations: &Conversations) {
+        if conversations.max_text.0 == 0 {
+            let key = format!("{below}.max_text");
+            self.problem(&key, "every message would be too long", "write a size such as \"32KiB\"");
+        }
+        if conversations.reset_words.iter().any(|word| word.trim().is_empty()) {
+            let key = format!("{below}.reset_words");
+            self.problem(&key, "a word is blank: no message is", "write words such as [\"restart\", \"new chat\"]");
+        }
+    }
+
+    fn replies(&mut self, below: &str, replies: &Replies) {
         for (key, span) in [("give_up_after", replies.give_up_after), ("max_age", replies.max_age)] {
             if span.0.is_zero() {
                 let instead = "write a length of time such as \"24h\"";
@@ -231,6 +244,11 @@ impl Found {
             }
         }
         // Where the global one is wrong it is told once.
+        if channel.conversations.max_text != settings.conversations.max_text
+            || channel.conversations.reset_words != settings.conversations.reset_words
+        {
+            self.texts(&format!("{at}.conversations"), &channel.conversations);
+        }
         if channel.replies.give_up_after != settings.replies.give_up_after
             || channel.replies.max_age != settings.replies.max_age
         {
