@@ -87,6 +87,8 @@ mod fences;
 mod intake;
 #[path = "store/lanes.rs"]
 mod lanes;
+#[path = "store/limits.rs"]
+mod limits;
 #[path = "store/looking.rs"]
 mod looking;
 #[path = "store/mending.rs"]
@@ -97,3 +99,5 @@ mod postgres;
 mod sqlite;
 #[path = "store/turns.rs"]
 mod turns;
+#[path = "store/writers.rs"]
+mod writers;

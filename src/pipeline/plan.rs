@@ -260,3 +260,6 @@ impl Patience {
         looks >= 2 && elapsed >= if answered { self.answered.min(self.settle) } else { self.settle }
     }
 }
+
+#[cfg(test)]
+mod tests;
