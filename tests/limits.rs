@@ -135,17 +135,17 @@ async fn what_an_agent_brings_along_is_not_the_customers() {
 
 const THIRTEEN: &str = "[conversations]\nmax_turns_per_sender = \"13/1h\"\n";
 
-/// 60 mentions of one person, each in a thread of its own, to these gateways in turns.
+/// 60 mentions of one person at once, each in a thread of its own, to these gateways in turns.
 async fn mention_60_times(world: &World, gateways: &[String]) {
-    for number in 0..60_u32 {
+    let mentions = (0..60_u32).zip(gateways.iter().cycle()).map(|(number, gateway)| async move {
         let signed = senders::slack_mention("C0SUPPORT", "U0SPENDER", number, &format!("question {number}"));
-        let gateway = &gateways[usize::try_from(number).unwrap() % gateways.len()];
         let mut request = world.http.post(format!("http://{gateway}/webhooks/slack")).body(signed.body);
         for (name, value) in signed.headers {
             request = request.header(name, value);
         }
         assert_eq!(request.send().await.unwrap().status(), 200);
-    }
+    });
+    futures::future::join_all(mentions).await;
 }
 
 async fn assert_thirteen_turns(world: &World) {
