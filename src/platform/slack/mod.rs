@@ -5,6 +5,7 @@
 
 mod wire;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -188,7 +189,7 @@ impl Slack {
         };
         let mut address = json!({ "channel": message.channel, "thread_ts": thread_ts });
         if me.is_none() {
-            read::set(&mut address, ACCOUNTS, json!(wire::accounts(body, team).collect::<Vec<_>>()));
+            read::set(&mut address, ACCOUNTS, json!(wire::accounts(body, team).collect::<BTreeSet<_>>()));
         }
         Ok(Event::Message(Box::new(Incoming {
             // Not `event_id`: a message that mentions the bot comes twice, as `message` and as

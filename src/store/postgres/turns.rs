@@ -101,13 +101,13 @@ pub(super) async fn asking(tx: &Tx<'_>, lease: &Lease, asking: &Asking) -> Resul
     Ok(Admission::Admitted { shared })
 }
 
-/// Counted no further than the limit. What a clock that was set back left in the future doesn't count.
-const OF_LANE: &str = "SELECT count(*) FROM (SELECT 1 FROM fini_bridge.turns
-    WHERE lane = $1 AND sender_ref IS NOT NULL AND begun_at >= $2 AND begun_at <= $3 LIMIT $4) AS counted";
-const OF_SENDER: &str = "SELECT count(*) FROM (SELECT 1 FROM fini_bridge.turns
-    WHERE sender_ref = $1 AND begun_at >= $2 AND begun_at <= $3 LIMIT $4) AS counted";
-const OF_CHANNEL: &str = "SELECT count(*) FROM (SELECT 1 FROM fini_bridge.turns
-    WHERE channel = $1 AND sender_ref IS NOT NULL AND begun_at >= $2 AND begun_at <= $3 LIMIT $4) AS counted";
+/// Whether so many turns began in a time. What a clock that was set back left in the future doesn't count.
+const OF_LANE: &str = "SELECT 1 FROM fini_bridge.turns WHERE lane = $1 AND sender_ref IS NOT NULL
+    AND begun_at >= $2 AND begun_at <= $3 ORDER BY begun_at LIMIT 1 OFFSET $4 - 1";
+const OF_SENDER: &str = "SELECT 1 FROM fini_bridge.turns WHERE sender_ref = $1
+    AND begun_at >= $2 AND begun_at <= $3 ORDER BY begun_at LIMIT 1 OFFSET $4 - 1";
+const OF_CHANNEL: &str = "SELECT 1 FROM fini_bridge.turns WHERE channel = $1 AND sender_ref IS NOT NULL
+    AND begun_at >= $2 AND begun_at <= $3 ORDER BY begun_at LIMIT 1 OFFSET $4 - 1";
 /// Turns of one sender begin one after the other, on whatever replica: each counts those before it.
 const ONE_AT_A_TIME: &str =
     "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('fini_bridge.sender:' || $1, 0))";
@@ -116,7 +116,7 @@ async fn limit_reached(tx: &Tx<'_>, lease: &Lease, asking: &Asking) -> Result<Op
     let Some(sender) = &asking.sender_ref else { return Ok(None) };
     let Limits { per_chat, per_sender, per_channel } = asking.limits;
     if let Some(rate) = per_chat
-        && begun(tx, OF_LANE, lease.lane.0.into(), rate).await? >= rate.count.into()
+        && is_reached(tx, OF_LANE, lease.lane.0.into(), rate).await?
     {
         return Ok(Some(Limit::Chat));
     }
@@ -124,24 +124,24 @@ async fn limit_reached(tx: &Tx<'_>, lease: &Lease, asking: &Asking) -> Result<Op
         // A statement of its own: the next one's snapshot is taken when the lock is held. Sent without waiting.
         let alone = [sender.as_str().into()];
         let locking = tx.one(ONE_AT_A_TIME, &alone, |_| Ok(()));
-        let (locked, begun) = join(locking, begun(tx, OF_SENDER, sender.as_str().into(), rate)).await;
+        let (locked, reached) = join(locking, is_reached(tx, OF_SENDER, sender.as_str().into(), rate)).await;
         locked?;
-        if begun? >= rate.count.into() {
+        if reached? {
             return Ok(Some(Limit::Sender));
         }
     }
     if let Some(rate) = per_channel
-        && begun(tx, OF_CHANNEL, lease.channel.as_str().into(), rate).await? >= rate.count.into()
+        && is_reached(tx, OF_CHANNEL, lease.channel.as_str().into(), rate).await?
     {
         return Ok(Some(Limit::Channel));
     }
     Ok(None)
 }
 
-async fn begun(tx: &Tx<'_>, sql: &str, of: Param<'_>, rate: Rate) -> Result<i64> {
+async fn is_reached(tx: &Tx<'_>, sql: &str, of: Param<'_>, rate: Rate) -> Result<bool> {
     let (from, to) = (tx.now.minus(rate.per).as_millis(), tx.now.plus(HORIZON).as_millis());
     let values = [of, from.into(), to.into(), rate.count.into()];
-    Ok(tx.one(sql, &values, |row| get(row, 0)).await?.unwrap_or_default())
+    Ok(tx.one(sql, &values, |_| Ok(())).await?.is_some())
 }
 
 async fn begin(tx: &Tx<'_>, lease: &Lease, asking: &Asking, user_attributes: &str) -> Result<()> {
