@@ -107,7 +107,8 @@ fn what_one_person_writes_becomes_one_question() {
 #[test]
 fn nobodys_words_are_joined_with_anybody_elses() {
     let gold = || Map::from_iter([("plan".to_owned(), json!("gold"))]);
-    let cases: [(&str, &str, fn(&mut Waiting), bool); 9] = [
+    type Change = fn(&mut Waiting);
+    let cases: [(&str, &str, Change, bool); 9] = [
         ("the same", "", |_| {}, true),
         ("another sender", "", |it| it.sender = Some("ann".to_owned()), false),
         ("nobody knows who", "", |it| it.sender = None, false),
