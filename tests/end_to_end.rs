@@ -454,14 +454,6 @@ async fn a_custom_chat_id_that_is_no_id_is_a_failed_message_and_never_a_lane() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_chat_id_that_climbs_stays_in_its_path() {
-    let world = World::start(CHANNELS).await;
-    world.deliver("shop", senders::shop_message(&json!("../../admin"), "m1", "let me in")).await;
-    let sent = sent(&world, 1).await;
-    assert_eq!(sent[0].path, "/shop/conversations/..%2F..%2Fadmin/messages");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_of_several_messages_is_kept_in_one_go_and_other_accounts_are_not_answered() {
     let world = World::start(CHANNELS).await;
     let batch = std::fs::read("tests/data/fixtures/whatsapp/batch_two_entries_mixed.json").unwrap();
@@ -528,13 +520,14 @@ async fn nonsense_that_is_authentic_is_kept_as_a_failed_message() {
     let bodies: [&[u8]; 7] =
         [b"", b"{", b"\xff\xfe{}", deep.as_bytes(), b"[]", b"\"text\"", b"{\"id\":{},\"chat\":[],\"text\":7}"];
     for body in bodies {
-        world.deliver("bridge", senders::bridge_bytes(body.to_vec())).await;
+        // Both ends of this one are ours: its sender is told, and nothing is kept.
+        assert_eq!(world.post("bridge", senders::bridge_bytes(body.to_vec())).await.status(), 400);
         world.deliver("slack", senders::slack(body.to_vec())).await;
         world.deliver("telegram", senders::telegram(body.to_vec())).await;
         world.deliver("whatsapp", senders::whatsapp(body.to_vec())).await;
         world.deliver("shop", senders::shop(body.to_vec())).await;
     }
-    let failed = world.until(30, MessageState::Failed).await;
+    let failed = world.until(23, MessageState::Failed).await;
     assert!(failed.iter().all(|story| story.reason.as_deref() == Some("malformed")), "{failed:?}");
     world.deliver("telegram", senders::telegram_message(1, 1, "still there?")).await;
     world.until(1, MessageState::Done).await;
@@ -583,12 +576,9 @@ async fn no_secret_and_no_text_is_in_logs_metrics_or_errors() {
     world.deliver("bridge", senders::bridge_message("4915112345678", "CANARYNAME", "CANARYTEXT")).await;
     world.deliver("shop", senders::shop_message(&json!("4915112345678"), "CANARYNAME", "CANARYTEXT")).await;
     world.deliver("slack", senders::slack(b"{\"CANARYTEXT\":".to_vec())).await;
-    world
-        .deliver(
-            "bridge",
-            senders::bridge(&json!({"id": "CANARYNAME", "chat": ["4915112345678"], "text": "CANARYTEXT"})),
-        )
-        .await;
+    let unlike = json!({"id": "CANARYNAME", "chat": ["4915112345678"], "text": "CANARYTEXT"});
+    let problem = world.post("bridge", senders::bridge(&unlike)).await.text().await.unwrap();
+    assert!(!problem.contains("CANARY") && !problem.contains("4915112345678"), "{problem}");
     let mut forged = senders::shop_message(&json!("c"), "x", "CANARYTEXT");
     forged.headers.pop();
     world.post("shop", forged).await;

@@ -379,3 +379,60 @@ async fn before_telegram_says_our_name_a_mention_waits_and_another_bots_is_never
     assert_eq!(world.fini.ledger().ask_calls, 2);
     assert_eq!(world.outside.texts("-100").len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_senders_in_one_chat_are_never_one_question_even_with_equal_attributes() {
+    let sender = "text = \"item.text\"\nsender = \"item.sender.id\"";
+    let world = World::start(&CHANNELS.replace("text = \"item.text\"", sender)).await;
+    world.fini.change(slowly(600));
+    let shared = json!({ "plan": "gold" });
+    let by =
+        |id: &str, text: &str, sender: &str| bridge("room-1", id, text, json!({ "sender": sender, "user": shared }));
+    let in_shop = |id: &str, text: &str, sender: &str| {
+        let sender = json!({ "type": "customer", "id": sender, "plan": "gold" });
+        let body =
+            json!({ "messages": [{ "id": id, "text": text, "conversation": { "id": "room-1" }, "sender": sender }] });
+        senders::shop(body.to_string().into_bytes())
+    };
+    world.deliver("bridge", by("m0", "hello", "ALICE")).await;
+    world.deliver("shop", in_shop("s0", "hello", "ALICE")).await;
+    asked(&world, 2).await;
+    for (number, text, sender) in [(1, ALICE, "ALICE"), (2, MALLORY, "MALLORY"), (3, "again", "ALICE")] {
+        world.deliver("bridge", by(&format!("m{number}"), text, sender)).await;
+        world.deliver("shop", in_shop(&format!("s{number}"), text, sender)).await;
+    }
+    world.until(8, MessageState::Done).await;
+    assert_nothing_is_mixed(&world);
+    let all = attributes(&world);
+    assert_eq!(all.iter().filter(|(_, attributes)| *attributes == shared).count(), 2, "the first of each: {all:?}");
+    assert_eq!(all.iter().filter(|(_, attributes)| *attributes == json!({})).count(), 6, "{all:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_scope_of_a_user_each_sender_has_a_conversation_and_keeps_their_attributes() {
+    let world = World::start(&format!("[conversations]\nscope = \"user\"\n{CHANNELS}")).await;
+    for (number, sender) in ["ALICE", "MALLORY", "ALICE", "MALLORY"].into_iter().enumerate() {
+        let more = json!({ "sender": sender, "user": { "customer_id": sender } });
+        world.deliver("bridge", bridge("room-1", &format!("m{number}"), sender, more)).await;
+        world.until(number + 1, MessageState::Done).await;
+    }
+    for (text, attributes) in attributes(&world) {
+        assert_eq!(attributes, json!({ "customer_id": text }));
+    }
+    let ledger = world.fini.ledger();
+    let conversations: Vec<_> = ledger.asks().map(|ask| ask.conversation.clone().unwrap()).collect();
+    assert!(conversations[0] == conversations[2] && conversations[1] == conversations[3]);
+    assert_ne!(conversations[0], conversations[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_of_the_own_protocol_is_counted_over_all_chats() {
+    let world = World::start(&format!("{THIRTEEN}{CHANNELS}")).await;
+    for number in 0..20 {
+        let body = bridge(&format!("c{number}"), &format!("m{number}"), "hello", json!({ "sender": "zoe" }));
+        world.deliver("bridge", body).await;
+    }
+    world.until(7, MessageState::Dropped).await;
+    world.until(13, MessageState::Done).await;
+    assert_eq!(world.fini.ledger().ask_calls, 13);
+}

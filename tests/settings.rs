@@ -17,7 +17,7 @@ const SAMPLE: &str = "config/fini-bridge.toml";
 
 fn environment(more: &[(&str, &str)]) -> Environment {
     let usual = [
-        ("FINI_API_KEY", "canary-fini-key"),
+        ("FINI_API_KEY", "canary-fini-key-00"),
         ("FINI_API_KEY_SUPPORT", "canary-other-fini-key"),
         ("FINI_BRIDGE_ADMIN_TOKEN", "canary-admin-token"),
         ("SLACK_SIGNING_SECRET", "canary0slack0signing0secret00000"),
@@ -30,6 +30,9 @@ fn environment(more: &[(&str, &str)]) -> Environment {
         ("SHOP_SECRET", "canary-shop-secret"),
         ("SHOP_TOKEN", "canary-shop-token"),
         ("INTRANET_TOKEN", "canary-intranet-token"),
+        ("SHORT", "canary"),
+        ("SHORT_WHSEC", "whsec_Y2FuYXJ5"),
+        ("REMOTE_STORE", "postgres://bridge:canary@db.example.com/bridge?sslmode=require"),
         ("OWN_APP_SECRET", "whsec_Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5"),
     ];
     usual.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -102,7 +105,8 @@ fn cases(folder: &str) -> Vec<(String, PathBuf, String)> {
 }
 
 /// Cases that the connectors judge.
-const BY_CONNECTORS: [&str; 4] = ["channel-keys", "trap-timestamp", "trap-host", "broken-expression"];
+const BY_CONNECTORS: [&str; 6] =
+    ["channel-keys", "trap-timestamp", "trap-host", "broken-expression", "trap-one-header", "trap-place"];
 
 fn judge_wrong(wanted: impl Fn(&str) -> bool) {
     for (case, path, expected) in cases(WRONG).into_iter().filter(|(case, ..)| wanted(case)) {
@@ -377,4 +381,9 @@ fn an_address_of_the_store_that_nothing_could_open_is_told_with_its_place_and_ne
 fn a_missing_file_says_how_to_begin() {
     let Err(Problems(found)) = read(Path::new("config/absent.toml"), &[]) else { panic!("there is none") };
     assert_found("absent", "0 | | no such file | --config", &found);
+    // What it shows can be taken as it stands.
+    let shown = found[0].instead.lines().filter_map(|line| line.strip_prefix("        "));
+    let begun = written(&shown.collect::<Vec<_>>().join("\n"));
+    let loaded = read(&begun.path, &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(loaded.connectors.len(), 1);
 }

@@ -44,6 +44,16 @@ pub enum Parsed {
     Answer(Answer),
     /// In the webhook's own order. Empty is fine: nothing of ours in it.
     Events(Vec<Event>),
+    /// Not in the form that both ends agreed on, and its sender can mend that: told so, and not kept.
+    Rejected(Rejected),
+}
+
+/// What is wrong with a webhook whose sender is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    pub field: &'static str,
+    /// Never quotes the value.
+    pub detail: String,
 }
 
 #[derive(Debug)]

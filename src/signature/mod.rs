@@ -12,6 +12,7 @@ use crate::domain::clock::Timestamp;
 
 pub use schemes::{
     Algorithm, Encoding, Hmac, Signed, StandardWebhooks, TimestampHeader, Token, TokenPlace, hmac_hex, mac,
+    parse_timestamp,
 };
 
 /// A request to `/webhooks/{channel}`, exactly as it arrived. Nothing in it may be believed.

@@ -73,24 +73,43 @@ pub fn hmac_hex(key: &[u8], parts: &[&[u8]]) -> String {
 pub enum Signed {
     Literal(String),
     Body,
-    /// The timestamp header, as received.
+    /// The time of signing, as received.
     Timestamp,
     Url,
     Method,
     Header(String),
 }
 
+/// A header, or all fields of this name in it: `t=1732532000,v1=9f…,v1=03…`. The header itself is given once.
+fn fields<'r>(raw: &'r RawWebhook, header: &str, field: Option<&str>) -> Result<Vec<&'r str>, Refused> {
+    let text = raw.header(header).ok_or(Refused::Missing)?;
+    let Some(field) = field else { return Ok(vec![text]) };
+    let pairs = text.split(',').filter_map(|pair| pair.trim().split_once('='));
+    Ok(pairs.filter(|(name, _)| *name == field).map(|(_, value)| value).collect())
+}
+
 /// A header that says when the request was signed: seconds or milliseconds since the epoch, or RFC 3339.
 #[derive(Clone, Debug)]
 pub struct TimestampHeader {
     pub name: String,
+    /// The field of it, such as `t` of `t=1732532000,v1=9f…`; `None`: the whole header.
+    pub field: Option<String>,
     /// How far from now it may lie, past or future; exactly this far still passes.
     pub tolerance: Duration,
 }
 
 impl TimestampHeader {
+    /// The time as it was sent, and so as it was signed. Given twice it is none.
+    fn text<'r>(&self, raw: &'r RawWebhook) -> Result<&'r str, Refused> {
+        match *fields(raw, &self.name, self.field.as_deref())?.as_slice() {
+            [one] => Ok(one),
+            [] => Err(Refused::Missing),
+            _ => Err(Refused::Malformed),
+        }
+    }
+
     fn judge<'r>(&self, raw: &'r RawWebhook, now: Timestamp) -> Result<&'r str, Refused> {
-        let text = raw.header(&self.name).ok_or(Refused::Missing)?;
+        let text = self.text(raw)?;
         let at = parse_timestamp(text).ok_or(Refused::Malformed)?;
         // Seconds cut off what lies behind the point: the comparison must not punish that.
         let off = now.as_secs().abs_diff(at.as_secs());
@@ -99,7 +118,7 @@ impl TimestampHeader {
 }
 
 /// Seconds (up to 11 digits), milliseconds (more), or RFC 3339.
-fn parse_timestamp(text: &str) -> Option<Timestamp> {
+pub fn parse_timestamp(text: &str) -> Option<Timestamp> {
     if !text.is_empty() && text.len() <= 16 && text.bytes().all(|b| b.is_ascii_digit()) {
         let number: i64 = text.parse().ok()?;
         return Some(if text.len() <= 11 { Timestamp::from_secs(number) } else { Timestamp::from_millis(number) });
@@ -114,6 +133,8 @@ pub struct Hmac {
     pub secrets: Vec<Secret>,
     pub algorithm: Algorithm,
     pub header: String,
+    /// The field of it that holds the signature, several times perhaps; `None`: the whole header.
+    pub field: Option<String>,
     pub encoding: Encoding,
     pub prefix: String,
     pub signed: Vec<Signed>,
@@ -121,7 +142,7 @@ pub struct Hmac {
 }
 
 impl Hmac {
-    /// The value of the signature header for this request, by the first secret.
+    /// The signature of this request, by the first secret, as the header or its field holds it.
     pub fn sign(&self, raw: &RawWebhook) -> Option<String> {
         let secret = self.secrets.first()?;
         let digest = self.digest(secret, raw)?;
@@ -137,24 +158,40 @@ impl Hmac {
                 Signed::Url => raw.url.as_bytes(),
                 Signed::Method => raw.method.as_str().as_bytes(),
                 Signed::Header(name) => raw.header(name)?.as_bytes(),
-                Signed::Timestamp => raw.header(&self.timestamp.as_ref()?.name)?.as_bytes(),
+                Signed::Timestamp => self.timestamp.as_ref()?.text(raw).ok()?.as_bytes(),
             });
         }
         Some(mac(self.algorithm, secret.expose().as_bytes(), &parts))
+    }
+
+    /// The signatures that the head carries. While its sender rotates secrets there may be several; what isn't readable
+    /// isn't ours.
+    fn given(&self, head: &RawWebhook, now: Timestamp) -> Result<Vec<Vec<u8>>, Refused> {
+        let given = fields(head, &self.header, self.field.as_deref())?;
+        if given.is_empty() {
+            return Err(Refused::Missing);
+        }
+        let decode = |text: &str| self.encoding.decode(text.strip_prefix(self.prefix.as_str())?);
+        let given: Vec<Vec<u8>> = given.into_iter().filter_map(decode).collect();
+        if given.is_empty() {
+            return Err(Refused::Malformed);
+        }
+        if let Some(timestamp) = &self.timestamp {
+            timestamp.judge(head, now)?;
+        }
+        Ok(given)
     }
 }
 
 impl Verifier for Hmac {
     fn judge(&self, raw: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
-        let given = raw.header(&self.header).ok_or(Refused::Missing)?;
-        let given = given.strip_prefix(self.prefix.as_str()).ok_or(Refused::Malformed)?;
-        let given = self.encoding.decode(given).ok_or(Refused::Malformed)?;
-        if let Some(timestamp) = &self.timestamp {
-            timestamp.judge(raw, now)?;
-        }
+        let given = self.given(raw, now)?;
         let mut genuine = false;
         for secret in &self.secrets {
-            genuine |= equal(&self.digest(secret, raw).ok_or(Refused::Missing)?, &given);
+            let digest = self.digest(secret, raw).ok_or(Refused::Missing)?;
+            for given in &given {
+                genuine |= equal(&digest, given);
+            }
         }
         if genuine { Ok(()) } else { Err(Refused::Wrong) }
     }
@@ -250,7 +287,7 @@ impl Verifier for StandardWebhooks {
         let id = raw.header(&format!("{family}-id")).filter(|id| !id.is_empty()).ok_or(Refused::Missing)?;
         let signatures = raw.header(&format!("{family}-signature")).ok_or(Refused::Missing)?;
         let name = format!("{family}-timestamp");
-        let at = TimestampHeader { name, tolerance: self.tolerance }.judge(raw, now)?;
+        let at = TimestampHeader { name, field: None, tolerance: self.tolerance }.judge(raw, now)?;
         if !at.bytes().all(|b| b.is_ascii_digit()) {
             return Err(Refused::Malformed);
         }

@@ -176,6 +176,7 @@ pub struct Config {
     /// `sqlite:PATH`, relative to the working directory, or `postgres://…`; may be written `env:NAME` or `file:PATH`.
     pub url: crate::domain::secret::Secret,
     /// How long the text of finished messages is kept; then ids and times only.
+    #[schemars(extend("examples" = ["30d"]))]
     pub keep: crate::domain::span::Span,
 }
 

@@ -11,6 +11,7 @@
 
 mod block;
 mod breaks;
+mod html;
 mod lower;
 mod parse;
 mod plain;
@@ -20,6 +21,8 @@ mod signs;
 mod source;
 mod split;
 mod tags;
+
+pub use html::plain_text;
 
 use block::Block;
 use unicode_segmentation::UnicodeSegmentation;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::Map;
+use serde_json::{Map, json};
 
 use super::health::Readiness;
 use super::proxies::TrustedProxies;
@@ -20,7 +20,7 @@ use crate::domain::id::{ChannelName, ChatKey, ChatRef, DeliveryKey, MessageId};
 use crate::domain::message::{Addressed, Incoming, Role};
 use crate::pipeline::channel::{Accept, Channel, Scope};
 use crate::pipeline::{REFERENCE_ATTRIBUTE, people};
-use crate::platform::{Answer, Event, Parsed};
+use crate::platform::{Answer, Event, Parsed, Rejected};
 use crate::signature::{Verified, hmac_hex};
 use crate::store::{Accepted, NewItem, NewMessage, NewUnusable, Store};
 use crate::telemetry::Metrics;
@@ -121,6 +121,7 @@ impl Intake {
         let _ = tokio::time::timeout(PREPARE_WITHIN, channel.platform.prepare()).await;
         let events = match channel.platform.parse(&verified) {
             Ok(Parsed::Answer(answer)) => return Ok(answered(&answer)),
+            Ok(Parsed::Rejected(rejected)) => return Ok(told(&rejected)),
             Ok(Parsed::Events(events)) => events,
             Err(malformed) => vec![Event::Malformed(malformed)],
         };
@@ -284,6 +285,19 @@ fn answered(answer: &Answer) -> Outcome {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     let response = HttpResponse::build(status).content_type(ContentType::plaintext()).body(answer.body.clone());
     Outcome { response, result: if status.is_success() { "handshake" } else { "handshake_refused" } }
+}
+
+/// RFC 9457, with the field as a member of its own.
+fn told(rejected: &Rejected) -> Outcome {
+    let body = json!({
+        "type": "about:blank",
+        "title": "Bad Request",
+        "status": 400,
+        "detail": rejected.detail,
+        "field": rejected.field,
+    });
+    let response = HttpResponse::BadRequest().content_type("application/problem+json").body(body.to_string());
+    Outcome { response, result: "rejected" }
 }
 
 /// The same bytes again are the same failed message.

@@ -161,9 +161,9 @@ fn protocol_fixtures() -> Value {
     let mut of_staff = message("m-3", json!("c-1"), "I take this one.");
     of_staff[0]["role"] = json!("agent");
     json!({
-        "malformed_no_chat": { "malformed": "chat: missing" },
-        "malformed_not_json": { "malformed": "body: not JSON" },
-        "malformed_role": { "malformed": "role: neither user, agent nor otherbot" },
+        "malformed_no_chat": { "rejected": "chat: missing", "field": "chat" },
+        "malformed_not_json": { "rejected": "body: not JSON", "field": "body" },
+        "malformed_role": { "rejected": "role: neither user, agent nor otherbot", "field": "role" },
         "message": message("m-1", json!("c-1"), "Where is my order? 📦"),
         "message_of_staff": of_staff,
         "message_with_user": with_user,

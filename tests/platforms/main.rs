@@ -187,6 +187,7 @@ pub fn shown(parsed: Result<Parsed, platform::Malformed>) -> Value {
         Err(malformed) => json!({ "malformed": malformed.detail }),
         Ok(Parsed::Answer(answer)) => json!({ "answer": answer.body, "status": answer.status }),
         Ok(Parsed::Events(events)) => events.into_iter().map(event).collect(),
+        Ok(Parsed::Rejected(rejected)) => json!({ "rejected": rejected.detail, "field": rejected.field }),
     }
 }
 

@@ -208,7 +208,12 @@ fn platform_name(reader: &mut Reader<'_>, node: &mut Node, path: &Path) -> Optio
         return Some(name);
     }
     let (problem, instead) = if LATER.contains(&name) {
-        ("this platform is not built yet".to_owned(), format!("there are {}", list(platform::NAMES)))
+        let instead = format!(
+            "there are {}; until then \"custom\" connects any chat by its webhooks, and your own software by the bridge's \
+             own protocol (docs/custom-channels.md)",
+            list(platform::NAMES)
+        );
+        ("this platform is not built yet".to_owned(), instead)
     } else {
         let near = nearest(name, platform::NAMES.into_iter().chain(LATER));
         let near = near.map(|near| format!("did you mean \"{near}\"? ")).unwrap_or_default();

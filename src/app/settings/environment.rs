@@ -175,7 +175,7 @@ pub(super) fn resolve_secret(
         let problem = match environment.get(name) {
             None if name.is_empty() => "names no environment variable".to_owned(),
             None => format!("the environment variable {name} is not set"),
-            Some(text) if text.is_empty() => format!("the environment variable {name} is empty"),
+            Some(text) if text.trim().is_empty() => format!("the environment variable {name} is empty"),
             Some(text) => {
                 return Ok(Resolved { text: text.clone(), hidden: Hidden::Variable(name.to_owned()), warning: None });
             }
@@ -199,7 +199,7 @@ pub(super) fn resolve_secret(
             Problem::new(key, format!("the file {} {why}", path.display()), instead)
         })?;
         let text = last_line_break_off(&text);
-        if text.is_empty() {
+        if text.trim().is_empty() {
             let problem = format!("the file {} is empty", path.display());
             return Err(Problem::new(key, problem, "put the secret into this file"));
         }
@@ -209,7 +209,7 @@ pub(super) fn resolve_secret(
         });
         return Ok(Resolved { text: text.to_owned(), hidden: Hidden::File(name.to_owned()), warning });
     }
-    if written.is_empty() {
+    if written.trim().is_empty() {
         let instead = format!("write {last} = \"env:NAME\", or leave the key out if it is optional");
         return Err(Problem::new(key, "is empty", instead));
     }
@@ -245,7 +245,7 @@ pub(super) fn expand(key: &str, written: &str, environment: &Environment) -> Res
             return Err(Problem::new(key, "a ${ without its }", "write ${NAME}"));
         };
         let named = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        match environment.get(name).filter(|value| !value.is_empty()) {
+        match environment.get(name).filter(|value| !value.trim().is_empty()) {
             Some(value) if named => text.push_str(value),
             _ if named => {
                 let problem = format!("the environment variable {name} is not set, or empty");

@@ -9,6 +9,7 @@ mod problems;
 mod reader;
 mod rules;
 mod schema;
+mod secrets;
 mod table;
 mod tree;
 
@@ -91,6 +92,7 @@ pub fn load(path: &Path, environment: &Environment, clock: Arc<dyn Clock>) -> Re
         None => return Err(Problems::in_order(reader.problems)),
     };
     rules::judge(&mut reader, &tree, &settings);
+    secrets::judge(&mut reader, &tree);
     let http = outgoing(&mut reader, &tree, &settings);
     let Some(http) = http else { return Err(Problems::in_order(reader.problems)) };
     let surroundings = Surroundings { http, clock };
@@ -103,14 +105,23 @@ pub fn load(path: &Path, environment: &Environment, clock: Arc<dyn Clock>) -> Re
     }
 }
 
+/// A whole configuration, for somebody who has none.
+const BEGIN: &str = r#"name another with --config PATH, or begin with this one, for an app of your own:
+
+        [fini]
+        api_key = "env:FINI_API_KEY"
+        [channels.own-app]
+        platform = "custom"                          # or "slack", "telegram", "whatsapp"
+        bot_id = "4f5ef695-d03b-4d56-8fef-7f2bd5c17ef3"   # `fini-bridge agents` lists yours
+        secret = "env:OWN_APP_SECRET"                # from: fini-bridge secret new --standard-webhooks
+        callback_url = "http://127.0.0.1:9000/fini"
+
+      `fini-bridge sandbox` needs no configuration, no account and no network"#;
+
 fn read(path: &Path) -> Result<Node, Problems> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         let (problem, instead) = match error.kind() {
-            std::io::ErrorKind::NotFound => (
-                "there is no such file",
-                "name one with --config PATH, or begin with a copy of config/fini-bridge.toml; \
-                 `fini-bridge sandbox` needs none",
-            ),
+            std::io::ErrorKind::NotFound => ("there is no such file", BEGIN),
             std::io::ErrorKind::PermissionDenied => ("the file may not be read", "let this user read it"),
             std::io::ErrorKind::InvalidData => ("the file is not UTF-8", "save it as UTF-8"),
             _ => ("the file can't be read", "name a readable file with --config PATH"),

@@ -13,6 +13,7 @@ use serde_path_to_error::Segment;
 use super::environment::{Environment, expand, resolve_secret};
 use super::problems::{Finding, Place, list, nearest};
 use super::schema::Shape;
+use super::secrets::too_short;
 use super::tree::{Hidden, Node, Path, Step, Value};
 use crate::domain::problem::Problem;
 use crate::domain::secret::{EXPANDED_FORMAT, SECRET_FORMAT};
@@ -63,10 +64,11 @@ impl<'e> Reader<'e> {
 
     /// Judges what was written by the schema, and puts secrets into their places. False: it can't stay.
     pub fn judge(&mut self, node: &mut Node, shape: Shape<'_>, path: &Path) -> bool {
+        let described = shape;
         let shape = shape.resolved();
         if !shape.takes(node.kind()) {
             let problem = format!("is {}", article(node.kind()));
-            self.problem(&node.place, path, problem, format!("write {}", shape.describe()));
+            self.problem(&node.place, path, problem, format!("write {}", described.describe()));
             return false;
         }
         let branches: Vec<_> = shape.branches().into_iter().filter(|one| one.takes(node.kind())).collect();
@@ -101,13 +103,20 @@ impl<'e> Reader<'e> {
         match shape.format() {
             Some(SECRET_FORMAT) => match resolve_secret(&path.to_string(), &written, self.environment, self.folder) {
                 Ok(secret) => {
-                    self.warnings.extend(secret.warning.map(|warning| Finding::new(node.place.clone(), warning)));
+                    let short = too_short(&path.to_string(), &secret.text);
+                    let warnings = secret.warning.into_iter().chain(short);
+                    self.warnings.extend(warnings.map(|warning| Finding::new(node.place.clone(), warning)));
                     node.value = Value::Text(secret.text);
                     node.hidden = Some(secret.hidden);
                     true
                 }
                 Err(problem) => self.refuse(node, path, problem),
             },
+            Some(EXPANDED_FORMAT) if names_variable(&written) => {
+                let name = written.strip_prefix("env:").unwrap_or_default();
+                self.problem(&node.place, path, "takes ${NAME}, not env:NAME", format!("write ${{{name}}}"));
+                false
+            }
             Some(EXPANDED_FORMAT) => match expand(&path.to_string(), &written, self.environment) {
                 Ok((text, any)) => {
                     if !any && looks_secret(path) {
@@ -122,6 +131,18 @@ impl<'e> Reader<'e> {
                 }
                 Err(problem) => self.refuse(node, path, problem),
             },
+            _ if names_variable(&written) => {
+                let key = path.to_string();
+                let variable =
+                    format!("FINI_BRIDGE__{}", key.to_ascii_uppercase().replace('-', "_").replace('.', "__"));
+                let instead = match key.contains('[') {
+                    false => format!("write the value itself, or leave the key out and set {variable}"),
+                    true => "write the value itself".to_owned(),
+                };
+                let problem = "is no secret: only secrets and store.url take env:NAME";
+                self.problem(&node.place, path, problem, instead);
+                false
+            }
             _ => {
                 let choices = shape.choices();
                 if choices.is_empty() || choices.contains(&written.as_str()) {
@@ -311,6 +332,12 @@ fn missing(key: &str, shape: Shape<'_>) -> String {
         return format!("add {key} = \"env:{}\"", key.to_ascii_uppercase());
     }
     format!("add {key} = …: {}{}", resolved.describe(), about.unwrap_or_default())
+}
+
+/// `env:NAME`, which nobody writes as a text.
+fn names_variable(written: &str) -> bool {
+    let name = written.strip_prefix("env:").unwrap_or_default();
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
 
 /// A header whose value is a credential.

@@ -171,7 +171,13 @@ impl Found {
     }
 
     fn postgres(&mut self, url: &Secret) {
-        let Err(error) = postgres::check(url) else { return };
+        let Err(error) = postgres::check(url) else {
+            if postgres::is_unverified(url) {
+                let problem = "is answered by whoever stands at that address: sslmode is below verify-full";
+                self.warning("store.url", problem, "leave sslmode out, or write sslmode=verify-full (and sslrootcert)");
+            }
+            return;
+        };
         let problem = match error {
             // Not in the library's words: they show an unknown option, which is what follows a ? in a password.
             OpenError::Url(_) => "is not an address of PostgreSQL: it, or an option in it, can't be read".to_owned(),
@@ -213,22 +219,14 @@ impl Found {
 
     fn channel(&mut self, settings: &Settings, name: &str, channel: &super::Channel) {
         let at = format!("channels.{name}");
-        if channel.bot_id.as_str().trim().is_empty() {
-            self.problem(&format!("{at}.bot_id"), "is empty", "`fini-bridge agents` lists the agents with their ids");
-        }
+        self.bot_id(&format!("{at}.bot_id"), channel.bot_id.as_str());
         for (index, rule) in channel.bots.iter().enumerate() {
             let key = format!("{at}.bots[{index}]");
             if rule.chat.is_none() && rule.account.is_none() {
                 let instead = "add chat = \"…\" or account = \"…\"; the agent of all the rest is the channel's bot_id";
                 self.problem(&key, "fits every chat", instead);
             }
-            if rule.bot_id.as_str().trim().is_empty() {
-                self.problem(
-                    &format!("{key}.bot_id"),
-                    "is empty",
-                    "`fini-bridge agents` lists the agents with their ids",
-                );
-            }
+            self.bot_id(&format!("{key}.bot_id"), rule.bot_id.as_str());
         }
         if channel.accept.is_empty() {
             let instead = "write accept = [\"direct\", \"mention\"], or enabled = false";
@@ -256,14 +254,26 @@ impl Found {
         }
         let needs_address = match &channel.platform {
             platform::Config::Telegram(_) | platform::Config::Whatsapp(_) => true,
-            platform::Config::Custom(_) => {
-                channel.shown.iter().any(|(key, value)| key == "verify.signed" && value.contains("{url}"))
+            platform::Config::Custom(config) if config.signs_url() && settings.server.public_url.is_none() => {
+                let problem = "has {url} in it, and there is no server.public_url: whoever sends would choose the host";
+                let instead = "add public_url = \"https://…\" to [server], as your chat addresses it";
+                self.problem(&format!("{at}.verify.signed"), problem, instead);
+                false
             }
-            platform::Config::Slack(_) => false,
+            platform::Config::Custom(_) | platform::Config::Slack(_) => false,
         };
         if needs_address && settings.server.public_url.is_none() {
             let instead = "add public_url = \"https://…\" to [server]: registration and signed addresses need it";
             self.warning("server.public_url", format!("is missing, and {at} needs it"), instead);
+        }
+    }
+
+    fn bot_id(&mut self, key: &str, bot_id: &str) {
+        let instead = "`fini-bridge agents` lists the agents with their ids";
+        if bot_id.trim().is_empty() {
+            self.problem(key, "is empty", instead);
+        } else if uuid::Uuid::try_parse(bot_id).is_err() {
+            self.warning(key, "is no UUID, as Fini's bot ids are", instead);
         }
     }
 

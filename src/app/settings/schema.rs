@@ -301,7 +301,8 @@ impl<'s> Shape<'s> {
         if !choices.is_empty() {
             return choices.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
         }
-        let examples = shape.examples();
+        // A key may have better ones than its type.
+        let examples = [self.examples(), shape.examples()].into_iter().find(|own| !own.is_empty()).unwrap_or_default();
         let kinds = shape.kinds();
         let words = kinds.iter().map(|kind| match *kind {
             "string" if !examples.is_empty() => {

@@ -216,7 +216,7 @@ pub(super) fn places(tree: &Node) -> BTreeMap<String, String> {
 }
 
 /// Every value that is no table; a list stands for its elements unless they are tables or secrets.
-fn leaves(node: &Node, path: &Path, each: &mut dyn FnMut(&Path, &Node)) {
+pub(super) fn leaves(node: &Node, path: &Path, each: &mut dyn FnMut(&Path, &Node)) {
     match &node.value {
         Value::Table(table) => table.iter().for_each(|(key, value)| leaves(value, &path.key(key), each)),
         Value::List(list) if list.iter().any(|one| one.hidden.is_some() || matches!(one.value, Value::Table(_))) => {

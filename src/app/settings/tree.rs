@@ -234,8 +234,25 @@ pub(super) fn parse(path: &FilePath, text: &str) -> Result<Node, Finding> {
     let first = errors.into_iter().min_by_key(|error| error.span().map_or(usize::MAX, |span| span.start));
     let Some(error) = first else { return Ok(lines.node(&DeValue::Table(table.into_inner()), place)) };
     let place = error.span().map_or(place, |span| lines.place(span.start));
-    let problem = Problem::new("", format!("this is not TOML: {}", error.message()), "mend this line first");
+    let line = place.line().and_then(|line| text.lines().nth(line - 1)).unwrap_or_default();
+    let problem = match unquoted(line) {
+        Some(key) => {
+            let problem = "this is not TOML: a text needs quotation marks";
+            Problem::new("", problem, format!("write {key} = \"…\""))
+        }
+        None => Problem::new("", format!("this is not TOML: {}", error.message()), "mend this line first"),
+    };
     Err(Finding::new(place, problem))
+}
+
+/// The key in a line whose value is a text without its quotation marks. The value may be a secret: it isn't shown.
+fn unquoted(line: &str) -> Option<&str> {
+    let (key, value) = line.split_once('=')?;
+    let (key, value) = (key.trim(), value.trim());
+    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '"');
+    let is_key = !key.is_empty() && key.chars().all(bare);
+    let starts_like_text = value.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | ':' | '$' | '*'));
+    (is_key && starts_like_text && parse_value(value, &Place::Environment(Arc::from(""))).is_none()).then_some(key)
 }
 
 /// One value in TOML, as a variable of the environment holds it.
@@ -267,6 +284,34 @@ mod tests {
     fn a_path_reads_what_it_writes() {
         for text in ["server.listen", "channels.a.bots[0].bot_id", "a[1][2].b"] {
             assert_eq!(Path::parse(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_text_without_quotation_marks_is_told_so_and_not_shown() {
+        for value in [
+            "telegram",
+            "https://bridge.example.com",
+            "0.0.0.0:8080",
+            "env:SECRET # x",
+            "/etc/key",
+            "30d",
+            "Fini is great",
+        ] {
+            let error = parse(FilePath::new("a.toml"), &format!("[channels.a]\nplatform = {value}\n")).unwrap_err();
+            assert_eq!(
+                (error.place.line(), error.problem.as_str()),
+                (Some(2), "this is not TOML: a text needs quotation marks"),
+                "{value}"
+            );
+            assert_eq!(error.instead, "write platform = \"…\"");
+        }
+        for other in ["platform = \"a", "platform = [a]", "platform", "[a = b", "platform = {", "platform = \"a\" b"] {
+            assert!(
+                parse(FilePath::new("a.toml"), other).unwrap_err().problem
+                    != "this is not TOML: a text needs quotation marks",
+                "{other}"
+            );
         }
     }
 

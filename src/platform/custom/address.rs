@@ -2,6 +2,7 @@
 //! a user sent stays in the place that the template gives it.
 
 use minijinja::Value;
+use percent_encoding::percent_decode;
 use url::{Host, Url};
 
 use super::template::{Failed, Template};
@@ -91,14 +92,59 @@ pub fn fixed(key: &'static str, text: &str) -> Result<Url, Problem> {
     Ok(url)
 }
 
-/// `.` or `..` between two slashes, however written: servers and clients walk up on them.
+/// Whether the path of an address has a dot segment.
 fn has_dot_segment(text: &str) -> bool {
     let behind = text.split_once("://").map_or(text, |(_, behind)| behind);
     let path = behind.split(['?', '#']).next().unwrap_or_default();
-    path.split('/').skip(1).any(|segment| {
-        let plain = segment.to_ascii_lowercase().replace("%2e", ".");
-        plain == "." || plain == ".."
+    path.split_once('/').is_some_and(|(_, path)| holds_dot_segment(path))
+}
+
+/// Percent-encoding inside of percent-encoding. Nobody who means well needs more.
+const MAX_DECODED: usize = 8;
+
+/// Whether one of the segments is `.` or `..`, to anybody who may read it on the way: servers and proxies decode,
+/// some of them twice, take `\` for `/`, cut `;…` off, and read overlong or compatible characters as ASCII.
+pub fn holds_dot_segment(path: &str) -> bool {
+    let mut bytes = path.as_bytes().to_vec();
+    let mut rounds = 0;
+    loop {
+        let decoded: Vec<u8> = percent_decode(&bytes).collect();
+        if decoded.len() == bytes.len() {
+            break;
+        }
+        bytes = decoded;
+        rounds += 1;
+        if rounds > MAX_DECODED {
+            return true;
+        }
+    }
+    // Overlong forms of ASCII, which no text has.
+    if bytes.iter().any(|byte| matches!(byte, 0xc0 | 0xc1))
+        || bytes.windows(2).any(|two| matches!(two, [0xe0, 0x80..=0x9f]))
+    {
+        return true;
+    }
+    let text: String = String::from_utf8_lossy(&bytes).chars().flat_map(as_ascii).collect();
+    text.split(['/', '\\']).any(|segment| {
+        let name = segment.split([';', '?', '#']).next().unwrap_or_default();
+        let name: String = name.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
+        name == "." || name == ".."
     })
+}
+
+/// Unicode's compatible forms of what an address is made of (NFKC).
+fn as_ascii(c: char) -> impl Iterator<Item = char> {
+    let (first, second) = match c {
+        '\u{ff0e}' | '\u{2024}' | '\u{fe52}' => ('.', None),
+        '\u{2025}' => ('.', Some('.')),
+        '\u{ff0f}' => ('/', None),
+        '\u{ff3c}' | '\u{fe68}' => ('\\', None),
+        '\u{ff1b}' | '\u{fe54}' | '\u{37e}' => (';', None),
+        // They have no width, and are dropped on some ways.
+        '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => (' ', None),
+        c => (c, None),
+    };
+    std::iter::once(first).chain(second)
 }
 
 /// What deserves a word about a configured address: it works, and somebody should have meant it.

@@ -16,7 +16,9 @@ const NOW: i64 = 1_791_000_000;
 /// The channels of all TOML blocks, in the page's order. Secrets are filled in as the settings reader would.
 fn documented() -> Vec<(String, Config)> {
     let blocks = PAGE.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    blocks
+    // A table alone takes the place of the same one in the example before it.
+    let whole = blocks.filter(|block| block.contains("platform ="));
+    whole
         .map(|block| {
             let filled = block
                 .replace("env:SHOP_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
@@ -110,6 +112,55 @@ fn every_configuration_of_the_page_is_right() {
         assert!(build(&config, &Common::default(), &around).is_ok(), "{name}");
         assert_eq!(warnings(&config), Vec::new(), "{name}");
     }
+}
+
+#[test]
+fn a_header_with_fields_is_read_as_documented() {
+    let block = PAGE.split("```toml\n").find(|block| block.contains("[v1]")).unwrap().split("```").next().unwrap();
+    let table: toml::Table = toml::from_str(&block.replace("env:SHOP_SECRET", "shop-secret")).unwrap();
+    let (_, mut config) = documented().remove(1);
+    config.verify = Some(table["channels"]["shop"]["verify"].clone().try_into().unwrap());
+    let custom = Custom::build(&config, None).map_err(|problems| format!("{problems:#?}")).unwrap();
+    let digest = hmac_hex(b"shop-secret", &[NOW.to_string().as_bytes(), b".", b"{}"]);
+    let judge =
+        |header: String| custom.verify(webhook("{}", &[("x-shop-signature", header)]), Timestamp::from_secs(NOW));
+    assert!(judge(format!("t={NOW},v1={digest}")).is_ok());
+    assert!(judge(format!("t={NOW},v1=00,v1={digest}")).is_ok());
+    assert!(judge(format!("t={NOW},t={NOW},v1={digest}")).is_err());
+}
+
+#[test]
+fn values_find_their_places_as_documented() {
+    let block = PAGE.split("```jinja\n").nth(1).unwrap().split("```").next().unwrap();
+    let (_, mut config) = documented().remove(1);
+    config.verify.as_mut().unwrap().secret = Some(toml::Value::from("shop-secret").try_into().unwrap());
+    config.reply.as_mut().unwrap().body = Some(block.to_owned());
+    let custom = Custom::build(&config, None).map_err(|problems| format!("{problems:#?}")).unwrap();
+    assert_eq!(warnings(&config), Vec::new());
+    let answer = Reply { kind: ReplyKind::Message, text: "a \"quote\"".to_owned(), event: json!({}) };
+    let part = custom.reply.parts(&answer).remove(0);
+    let address = json!({ "chat": "42", "item": { "sender": { "name": "Zoë \"Z\"" } } });
+    let id = PartId::generate();
+    let request = custom.reply.request(&Delivery { id, address: &address, part: &part }).unwrap();
+    let body: Value = serde_json::from_str(&request.body.unwrap()).unwrap();
+    let expected = json!({ "text": "a \"quote\"", "to": "Dear Zoë \"Z\"", "chat": 42, "id": id.to_string() });
+    assert_eq!(body, expected);
+}
+
+#[test]
+fn html_is_read_as_documented() {
+    let (_, said) = PAGE.split_once("So `<p>").unwrap();
+    let (html, said) = said.split_once("` is\n`").unwrap();
+    let (text, _) = said.split_once("`.").unwrap();
+    assert_eq!(crate::text::plain_text(&format!("<p>{html}")), text);
+}
+
+#[test]
+fn the_filters_that_exist_are_listed() {
+    let (_, listed) = PAGE.split_once("These filters exist: ").unwrap();
+    let (listed, _) = listed.split_once(". Jinja's").unwrap();
+    let listed: Vec<&str> = listed.split(',').map(|name| name.trim().trim_matches('`')).collect();
+    assert_eq!(listed, template::FILTERS);
 }
 
 #[test]

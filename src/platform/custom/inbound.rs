@@ -9,11 +9,15 @@ use serde_json::{Map, Value as Json, json};
 
 use super::attributes::Attributes;
 use super::template::{Expression, Failed, value_of};
+use super::time;
+use super::verify::word;
+use crate::domain::clock::Timestamp;
 use crate::domain::id::{BotId, ChatKey, DeliveryKey};
 use crate::domain::message::{Addressed, Incoming, Role};
 use crate::domain::problem::Problem;
 use crate::platform::{Answer, Event, Malformed, Parsed};
 use crate::signature::{RawWebhook, Verified, hmac_hex};
+use crate::text::plain_text;
 
 /// What an expression about one element may name.
 pub const NAMES: &[&str] = &["body", "headers", "query", "item"];
@@ -40,14 +44,30 @@ pub struct Config {
     pub chat: Option<String>,
     /// What was written.
     pub text: Option<String>,
+    /// What `text` is: `text` (the default), or `html`, which is made plain text.
+    #[schemars(with = "Option<Format>")]
+    pub format: Option<String>,
+    /// Who wrote it, where several people share a chat.
+    pub sender: Option<String>,
     /// `user` (the default), `agent` or `otherbot`.
     pub role: Option<String>,
     /// What Fini is told about the user. Members that are undefined are left out.
     pub user_attributes: Option<String>,
     /// The Fini agent that answers; `none`: the channel's.
     pub bot_id: Option<String>,
+    /// When it was written, in seconds or milliseconds since the epoch or RFC 3339; undefined: when it came.
+    pub sent_at: Option<String>,
     /// What a request that only asks for an echo wants to see.
     pub challenge: Option<String>,
+}
+
+/// What the text of a message is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    #[default]
+    Text,
+    Html,
 }
 
 pub struct Inbound {
@@ -56,6 +76,9 @@ pub struct Inbound {
     id: Expression,
     chat: Expression,
     text: Expression,
+    format: Format,
+    sender: Option<Expression>,
+    sent_at: Option<Expression>,
     role: Option<Expression>,
     attributes: Option<Attributes>,
     bot_id: Option<Expression>,
@@ -84,6 +107,10 @@ pub fn build(config: &Config, keeps: Keeps) -> Result<Inbound, Vec<Problem>> {
     let id = optional("inbound.id", &config.id, NAMES);
     let chat = optional("inbound.chat", &config.chat, NAMES);
     let text = optional("inbound.text", &config.text, NAMES);
+    let sender = optional("inbound.sender", &config.sender, NAMES);
+    let sent_at = optional("inbound.sent_at", &config.sent_at, NAMES);
+    let format = word("inbound.format", config.format.as_deref(), &["text", "html"], &mut problems);
+    let format = format.unwrap_or_default();
     for (key, given) in [("id", &config.id), ("chat", &config.chat), ("text", &config.text)] {
         if given.is_none() {
             problems.push(Problem::new(
@@ -96,9 +123,21 @@ pub fn build(config: &Config, keeps: Keeps) -> Result<Inbound, Vec<Problem>> {
     let attributes = config.user_attributes.as_ref().map(|source| Attributes::compile(source));
     let attributes = attributes.and_then(|result| result.map_err(|problem| problems.push(problem)).ok());
     match (id, chat, text) {
-        (Some(id), Some(chat), Some(text)) if problems.is_empty() => {
-            Ok(Inbound { each, when, id, chat, text, role, attributes, bot_id, challenge, keeps })
-        }
+        (Some(id), Some(chat), Some(text)) if problems.is_empty() => Ok(Inbound {
+            each,
+            when,
+            id,
+            chat,
+            text,
+            format,
+            sender,
+            sent_at,
+            role,
+            attributes,
+            bot_id,
+            challenge,
+            keeps,
+        }),
         _ => Err(problems),
     }
 }
@@ -160,9 +199,20 @@ impl Inbound {
         let text = self.text.eval(&variables)?;
         let text = match text.as_str() {
             // PostgreSQL has no NUL in its texts.
-            Some(text) => text.replace('\0', ""),
+            Some(text) => match self.format {
+                Format::Text => text.replace('\0', ""),
+                Format::Html => plain_text(text),
+            },
             None if text.is_none() => String::new(),
             None => return Err(Failed::new(self.text.key(), named(&text))),
+        };
+        let sender = match &self.sender {
+            Some(sender) => Some(identifier(sender, &variables)?.0),
+            None => None,
+        };
+        let sent_at = match &self.sent_at {
+            Some(sent_at) => sent_at_of(sent_at, &variables)?,
+            None => None,
         };
         let role = match &self.role {
             Some(role) => role_of(role.key(), &role.eval(&variables)?)?,
@@ -188,15 +238,16 @@ impl Inbound {
             room: chat.clone(),
             chat: ChatKey::new(chat),
             account: None,
-            sender: None,
-            shared: false,
+            shared: sender.is_some(),
+            sender,
             addressed: Addressed::Direct,
             role,
             text,
             user_attributes,
             bot_id,
             address,
-            sent_at: None,
+            sent_at,
+            // It says how old a message is, not which came first.
             unordered: false,
         })))
     }
@@ -279,6 +330,18 @@ pub fn text_of_identifier(json: &Json) -> Result<String, &'static str> {
         Json::Number(number) if number.is_i64() || number.is_u64() => Ok(number.to_string()),
         _ => Err(""),
     }
+}
+
+/// `None` where the platform didn't say.
+fn sent_at_of(expression: &Expression, variables: &Value) -> Result<Option<Timestamp>, Failed> {
+    let value = match expression.eval(variables) {
+        Ok(value) if value.is_none() => return Ok(None),
+        Ok(value) => value,
+        Err(failed) if failed.is_undefined() => return Ok(None),
+        Err(failed) => return Err(failed),
+    };
+    let why = "neither seconds or milliseconds since the epoch nor RFC 3339";
+    time::moment_of(&value).map(Some).ok_or_else(|| Failed::new(expression.key(), why))
 }
 
 fn role_of(key: &'static str, value: &Value) -> Result<Role, Failed> {

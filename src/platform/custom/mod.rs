@@ -3,11 +3,17 @@
 
 mod address;
 mod attributes;
+mod coverage;
 mod inbound;
+mod lint;
+mod placement;
+mod probe;
 mod protocol;
 mod reply;
 mod sample;
 mod template;
+mod time;
+mod unique_keys;
 mod verify;
 
 use std::path::PathBuf;
@@ -85,6 +91,7 @@ pub fn build(config: &Config, common: &Common, around: &Surroundings) -> Result<
 /// What works and deserves a word.
 pub fn warnings(config: &Config) -> Vec<Problem> {
     let mut all = config.verify.as_ref().map(verify::warnings).unwrap_or_default();
+    all.extend(coverage::warnings(config));
     if let Some(url) = config.reply.as_ref().and_then(|reply| reply.url.as_ref()) {
         all.extend(address::warnings("reply.url", url));
     }
@@ -92,6 +99,7 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
         all.extend(address::warnings("callback_url", url));
     }
     if let Some(reply) = &config.reply {
+        all.extend(reply::warnings(reply));
         all.extend(reply.headers.iter().filter(|(_, value)| value.0.expose().contains("{{")).map(|(name, _)| {
             Problem::new(format!("reply.headers.{name}"), "is sent as it stands, with its {{", "${NAME} for a variable")
         }));
@@ -100,6 +108,11 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
 }
 
 impl Config {
+    /// Whether a webhook's signature covers the address that it was sent to.
+    pub fn signs_url(&self) -> bool {
+        self.verify.as_ref().and_then(verify::covered).is_some_and(|covered| covered.query)
+    }
+
     /// Whether this is the bridge's own protocol.
     fn is_protocol(&self) -> bool {
         let own = [self.secret.is_some(), self.callback_url.is_some(), self.typing.is_some(), self.citations.is_some()];

@@ -1,6 +1,6 @@
 //! The bridge's own protocol, for people who own both ends: Standard Webhooks in both directions.
 //!
-//! In: `{"id", "chat", "text", "role"?, "user"?}`. Out, to `callback_url`: `{"type", "id", "chat", "text",
+//! In: `{"id", "chat", "text", "role"?, "sender"?, "user"?}`. Out, to `callback_url`: `{"type", "id", "chat", "text",
 //! "in_reply_to"}`, whose `webhook-id` is the part's id and so the same over all retries.
 
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::domain::message::{Addressed, Incoming, Receipt, Reply, ReplyKind, Rol
 use crate::domain::problem::Problem;
 use crate::http::Http;
 use crate::platform::{
-    Account, Delivery, Event, Idempotency, Malformed, NoSample, Pace, Parsed, Part, Platform, Registration, Rendering,
-    Sample, SampleOf, SendError, Surroundings,
+    Account, Delivery, Event, Idempotency, Malformed, NoSample, Pace, Parsed, Part, Platform, Registration, Rejected,
+    Rendering, Sample, SampleOf, SendError, Surroundings,
 };
 use crate::signature::{RawWebhook, Refused, StandardWebhooks, Verified, Verifier};
 
@@ -126,27 +126,36 @@ fn articles(event: &Value) -> Option<Vec<Value>> {
     )
 }
 
-fn incoming(body: &[u8]) -> Result<Incoming, Malformed> {
-    let body: Value = serde_json::from_slice(body).map_err(|_| Malformed::new("body: not JSON"))?;
-    let body = body.as_object().ok_or_else(|| Malformed::new("body: not an object"))?;
-    let identifier = |name: &str| {
-        let given = body.get(name).ok_or_else(|| Malformed::new(format!("{name}: missing")))?;
-        text_of_identifier(given).map_err(|why| {
-            let why = if why.is_empty() { "neither a string nor an integer" } else { why };
-            Malformed::new(format!("{name}: {why}"))
-        })
+fn rejected(field: &'static str, why: &str) -> Rejected {
+    Rejected { field, detail: format!("{field}: {why}") }
+}
+
+fn incoming(body: &[u8]) -> Result<Incoming, Rejected> {
+    let body: Value = serde_json::from_slice(body).map_err(|_| rejected("body", "not JSON"))?;
+    let body = body.as_object().ok_or_else(|| rejected("body", "not an object"))?;
+    let identifier = |name: &'static str| {
+        let given = body.get(name).ok_or_else(|| rejected(name, "missing"))?;
+        text_of_identifier(given)
+            .map_err(|why| rejected(name, if why.is_empty() { "neither a string nor an integer" } else { why }))
     };
+    let given = |name: &str| body.get(name).filter(|value| !value.is_null());
     let (id, chat) = (identifier("id")?, identifier("chat")?);
-    let text = body.get("text").and_then(Value::as_str).ok_or_else(|| Malformed::new("text: not a string"))?;
-    let role = match body.get("role") {
-        None | Some(Value::Null) => Role::User,
-        Some(role) => serde_json::from_value(role.clone())
-            .map_err(|_| Malformed::new("role: neither user, agent nor otherbot"))?,
+    let text = match body.get("text") {
+        Some(Value::String(text)) => text,
+        Some(_) => return Err(rejected("text", "not a string")),
+        None => return Err(rejected("text", "missing")),
     };
-    let user_attributes = match body.get("user") {
-        None | Some(Value::Null) => Map::new(),
+    let role = match given("role") {
+        None => Role::User,
+        Some(role) => {
+            serde_json::from_value(role.clone()).map_err(|_| rejected("role", "neither user, agent nor otherbot"))?
+        }
+    };
+    let sender = given("sender").map(|_| identifier("sender")).transpose()?;
+    let user_attributes = match given("user") {
+        None => Map::new(),
         Some(Value::Object(user)) => user.clone(),
-        Some(_) => return Err(Malformed::new("user: not an object")),
+        Some(_) => return Err(rejected("user", "not an object")),
     };
     Ok(Incoming {
         address: json!({ "chat": body.get("chat") }),
@@ -154,8 +163,8 @@ fn incoming(body: &[u8]) -> Result<Incoming, Malformed> {
         room: chat.clone(),
         chat: ChatKey::new(chat),
         account: None,
-        sender: None,
-        shared: false,
+        shared: sender.is_some(),
+        sender,
         addressed: Addressed::Direct,
         role,
         // PostgreSQL has no NUL in its texts.
@@ -178,7 +187,10 @@ impl Platform for Protocol {
     }
 
     fn parse(&self, webhook: &Verified) -> Result<Parsed, Malformed> {
-        Ok(Parsed::Events(vec![Event::Message(Box::new(incoming(webhook.body())?))]))
+        Ok(match incoming(webhook.body()) {
+            Ok(message) => Parsed::Events(vec![Event::Message(Box::new(message))]),
+            Err(rejected) => Parsed::Rejected(rejected),
+        })
     }
 
     fn render(&self, reply: &Reply, chat: &Rendering<'_>) -> Result<Vec<Part>, Malformed> {
@@ -264,7 +276,7 @@ pub mod tests {
 
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-    pub fn read(body: &[u8]) -> Result<Incoming, Malformed> {
+    pub fn read(body: &[u8]) -> Result<Incoming, Rejected> {
         incoming(body)
     }
 
@@ -293,7 +305,12 @@ pub mod tests {
         assert_eq!((message.delivery_key.as_str(), message.chat.as_str(), message.role), ("m", "42", Role::Agent));
         assert_eq!(message.user_attributes.get("plan"), Some(&json!("pro")));
         assert_eq!(message.address, json!({ "chat": 42 }));
-        assert_eq!(incoming(br#"{"id":1,"chat":"c","text":"t"}"#).unwrap().role, Role::User);
+        let least = incoming(br#"{"id":1,"chat":"c","text":" ","role":null,"user":null,"sender":null}"#).unwrap();
+        assert_eq!((least.role, least.sender), (Role::User, None));
+        let of = |sender: Value| {
+            incoming(json!({ "id": 1, "chat": 1, "text": "", "sender": sender }).to_string().as_bytes())
+        };
+        assert_eq!(of(json!(7)).unwrap().sender.as_deref(), Some("7"));
     }
 
     #[test]
@@ -305,12 +322,19 @@ pub mod tests {
             (r#"{"id":"m","chat":null,"text":"t"}"#, "chat: neither a string nor an integer"),
             (r#"{"id":"m","chat":1.5,"text":"t"}"#, "chat: neither a string nor an integer"),
             (r#"{"id":"m","chat":"","text":"t"}"#, "chat: an empty string"),
-            (r#"{"id":"m","chat":"c"}"#, "text: not a string"),
+            (r#"{"id":"m","chat":"c"}"#, "text: missing"),
             (r#"{"id":"m","chat":"c","text":7}"#, "text: not a string"),
             (r#"{"id":"m","chat":"c","text":"t","role":"admin"}"#, "role: neither user, agent nor otherbot"),
             (r#"{"id":"m","chat":"c","text":"t","user":"zoe"}"#, "user: not an object"),
+            (r#"{"id":"m","chat":"c","text":"t","sender":" "}"#, "sender: an empty string"),
+            (r#"{"id":"m","chat":"c","text":"t","sender":[]}"#, "sender: neither a string nor an integer"),
         ] {
-            assert_eq!(incoming(body.as_bytes()).unwrap_err().detail, detail, "{body}");
+            let rejected = incoming(body.as_bytes()).unwrap_err();
+            assert_eq!(
+                (rejected.detail.as_str(), rejected.field),
+                (detail, detail.split(':').next().unwrap()),
+                "{body}"
+            );
         }
     }
 

@@ -10,7 +10,11 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::address::Address;
+use super::inbound::text_of_identifier;
+use super::lint::{self, BodyType};
 use super::template::{Expression, Failed, Template, value_of};
+use super::time;
+use super::unique_keys;
 use super::verify::word;
 use crate::domain::clock::Timestamp;
 use crate::domain::message::{Receipt, Reply as Answer, ReplyKind};
@@ -34,7 +38,7 @@ pub struct Config {
     pub method: Option<String>,
     /// `${NAME}` comes from the environment. `content-type` is `application/json` unless given.
     pub headers: BTreeMap<String, Expanded>,
-    /// What is sent; values of JSON with `|tojson`.
+    /// What is sent. In JSON a value is escaped between quotes, and written as JSON elsewhere.
     pub body: Option<String>,
     /// How the chat writes bold, links and code; by default `markdown`: Fini's text unchanged.
     #[schemars(with = "Option<Dialect>")]
@@ -44,6 +48,9 @@ pub struct Config {
     pub max_length: Option<u64>,
     /// Over `response` (`status`, `headers`, `body`): true where a 2xx is a failure nevertheless.
     pub failed_when: Option<String>,
+    /// Over `response`: when a request that was turned away (408, 425, 429, 5xx) may come again. Seconds from now, a
+    /// time since the epoch (above 1e9 in seconds, above 1e12 in milliseconds) or RFC 3339; undefined: `Retry-After`.
+    pub retry_after: Option<String>,
 }
 
 pub struct Reply {
@@ -51,10 +58,11 @@ pub struct Reply {
     method: Method,
     headers: HeaderMap,
     body: Option<Template>,
-    is_json: bool,
+    body_type: BodyType,
     dialect: Dialect,
     limit: Option<Limit>,
     failed_when: Option<Expression>,
+    retry_after: Option<Expression>,
 }
 
 /// A reply as it leaves.
@@ -79,11 +87,11 @@ pub fn build(config: &Config) -> Result<Reply, Vec<Problem>> {
     if config.body.is_some() && !headers.contains_key(CONTENT_TYPE) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    let is_json = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_json_type);
-    let body = config.body.as_ref().map(|source| Template::text("reply.body", source, NAMES));
+    let body_type = body_type(&headers);
+    let body = config.body.as_ref().map(|source| template(source, body_type));
     let body = body.and_then(|result| result.map_err(|problem| problems.push(problem)).ok());
-    if let Some(body) = body.as_ref().filter(|_| is_json) {
-        problems.extend(unescaped(body));
+    if let (Some(body), Some(source)) = (body.as_ref().filter(|_| body_type == BodyType::Json), &config.body) {
+        problems.extend(lint::problem(body, source));
     }
     if let Some(url) = &url
         && (config.body.is_none() || body.is_some())
@@ -105,11 +113,15 @@ pub fn build(config: &Config) -> Result<Reply, Vec<Problem>> {
         Some(max) => Some(Limit { max: usize::try_from(max).unwrap_or(usize::MAX), unit: Unit::Chars }),
         None => None,
     };
-    let failed_when = config.failed_when.as_ref().map(|s| Expression::compile("reply.failed_when", s, &["response"]));
-    let failed_when = failed_when.and_then(|result| result.map_err(|problem| problems.push(problem)).ok());
+    let mut over_response = |key: &'static str, source: &Option<String>| {
+        let compiled = source.as_ref().map(|source| Expression::compile(key, source, &["response"]));
+        compiled.and_then(|result| result.map_err(|problem| problems.push(problem)).ok())
+    };
+    let failed_when = over_response("reply.failed_when", &config.failed_when);
+    let retry_after = over_response("reply.retry_after", &config.retry_after);
     match (url, method) {
         (Some(url), Some(method)) if problems.is_empty() => {
-            Ok(Reply { url, method, headers, body, is_json, dialect, limit, failed_when })
+            Ok(Reply { url, method, headers, body, body_type, dialect, limit, failed_when, retry_after })
         }
         _ => Err(problems),
     }
@@ -152,26 +164,23 @@ fn headers(given: &BTreeMap<String, Expanded>, problems: &mut Vec<Problem>) -> H
     all
 }
 
-fn is_json_type(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || essence.ends_with("+json")
+fn body_type(headers: &HeaderMap) -> BodyType {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map_or(BodyType::Other, BodyType::of)
 }
 
-/// Finds a value that stands in JSON without `|tojson`: a quotation mark in an answer would break the
-/// request, and a crafted one would write members of its own.
-fn unescaped(body: &Template) -> Option<Problem> {
-    let with = |value: &str| {
-        let names = json!({ "text": value, "chat": value, "id": value, "event": {}, "item": {} });
-        body.render(&value_of(&names)).ok().map(|text| serde_json::from_str::<Json>(&text).is_ok())
-    };
-    // Where it needs more than these names to render, or is no JSON with any value, this can't tell.
-    (with("1") == Some(true) && with("\"\\") == Some(false)).then(|| {
-        Problem::new(
-            "reply.body",
-            "puts a value into JSON without escaping it",
-            "{{ text|tojson }}, without quotes around it",
-        )
-    })
+fn template(source: &str, body_type: BodyType) -> Result<Template, Problem> {
+    match body_type {
+        BodyType::Json => Template::json("reply.body", source, NAMES),
+        BodyType::Form | BodyType::Other => Template::text("reply.body", source, NAMES),
+    }
+}
+
+/// What works and deserves a word.
+pub fn warnings(config: &Config) -> Vec<Problem> {
+    let given = config.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let body_type = given.map_or(BodyType::Json, |(_, value)| BodyType::of(value.0.expose()));
+    let body = config.body.as_ref().and_then(|source| template(source, body_type).ok());
+    body.and_then(|body| lint::warning(&body, body_type)).into_iter().collect()
 }
 
 impl Reply {
@@ -199,11 +208,13 @@ impl Reply {
 
     pub fn request(&self, delivery: &Delivery<'_>) -> Result<Request, Failed> {
         let member = |of: &Json, name: &str| of.get(name).map(value_of);
+        // A text, whatever it came as: `{{ chat|int }}` makes a number of it.
+        let chat = delivery.address.get("chat").and_then(|chat| text_of_identifier(chat).ok()).map(Value::from);
         let variables = Value::from_pairs(
             [
                 ("text", member(&delivery.part.0, "text")),
                 ("event", member(&delivery.part.0, "event")),
-                ("chat", member(delivery.address, "chat")),
+                ("chat", chat),
                 ("item", member(delivery.address, "item")),
                 ("id", Some(Value::from(delivery.id.to_string()))),
             ]
@@ -212,8 +223,8 @@ impl Reply {
         );
         let url = self.url.render(&variables)?;
         let body = self.body.as_ref().map(|body| body.render(&variables)).transpose()?;
-        if self.is_json && body.as_ref().is_some_and(|body| serde_json::from_str::<Json>(body).is_err()) {
-            return Err(Failed::new("reply.body", "is not JSON"));
+        if let Some(body) = body.as_ref().filter(|_| self.body_type == BodyType::Json) {
+            unique_keys::check(body).map_err(|why| Failed::new("reply.body", why))?;
         }
         Ok(Request { method: self.method.clone(), url, headers: self.headers.clone(), body })
     }
@@ -226,7 +237,7 @@ impl Reply {
         }
         let response = http.send(builder, TIMEOUT, MAX_ANSWER).await?;
         if !response.status.is_success() {
-            return Err(SendError::from_status(&response, now));
+            return Err(self.turned_away(&response, now));
         }
         match &self.failed_when {
             Some(failed_when) if failed_when.eval(&seen(&response)).map_err(permanent)?.is_true() => {
@@ -234,6 +245,16 @@ impl Reply {
             }
             _ => Ok(Receipt(None)),
         }
+    }
+
+    fn turned_away(&self, response: &Response, now: Timestamp) -> SendError {
+        let mut error = SendError::from_status(response, now);
+        if let (SendError::Retry { after, .. }, Some(told)) = (&mut error, &self.retry_after) {
+            // Where it says nothing that can be read, `Retry-After` counts.
+            let told = told.eval(&seen(response)).ok().and_then(|value| time::wait_of(&value, now));
+            *after = told.or(*after);
+        }
+        error
     }
 }
 

@@ -78,8 +78,8 @@ impl Scheme {
         match self {
             Self::None => {}
             Self::Hmac(scheme) => {
-                if let Some(timestamp) = &scheme.timestamp {
-                    put(raw, &timestamp.name, &now.as_secs().to_string())?;
+                if let Some(at) = &scheme.timestamp {
+                    put_field(raw, &at.name, at.field.as_deref(), &now.as_secs().to_string())?;
                 }
                 for piece in &scheme.signed {
                     if let Signed::Header(name) = piece
@@ -89,7 +89,7 @@ impl Scheme {
                     }
                 }
                 let signature = scheme.sign(raw).ok_or_else(|| refused("the sample can't be signed"))?;
-                put(raw, &scheme.header, &signature)?;
+                put_field(raw, &scheme.header, scheme.field.as_deref(), &signature)?;
             }
             Self::Token(scheme) => {
                 let Some(secret) = scheme.secrets.first() else {
@@ -121,6 +121,13 @@ impl Scheme {
         }
         Ok(())
     }
+}
+
+/// Sets a header, or adds a field to it.
+fn put_field(raw: &mut RawWebhook, name: &str, field: Option<&str>, value: &str) -> Result<(), NoSample> {
+    let Some(field) = field else { return put(raw, name, value) };
+    let before = raw.header(name).map(|before| format!("{before},")).unwrap_or_default();
+    put(raw, name, &format!("{before}{field}={value}"))
 }
 
 fn put(raw: &mut RawWebhook, name: &str, value: &str) -> Result<(), NoSample> {
@@ -163,6 +170,7 @@ pub fn try_sample(config: &Config, sample: &str) -> Result<Vec<String>, Vec<Prob
     let events = match custom.inbound.parse(&verified).map_err(|malformed| vec![fails(malformed.detail)])? {
         Parsed::Answer(_) => return Ok(vec!["a challenge, which is echoed".to_owned()]),
         Parsed::Events(events) => events,
+        Parsed::Rejected(rejected) => return Err(vec![fails(rejected.detail)]),
     };
     let (mut lines, mut problems) = (Vec::new(), Vec::new());
     for event in events {
@@ -194,13 +202,15 @@ fn described(custom: &Custom, message: &Incoming) -> Result<String, Problem> {
     let delivery = Delivery { id: PartId::generate(), address: &message.address, part: &part };
     let request = custom.reply.request(&delivery).map_err(|failed| fails(failed.to_string()))?;
     let attributes: Vec<&str> = message.user_attributes.keys().map(String::as_str).collect();
+    let from = message.sender.as_ref().map(|sender| format!(" of {sender:?}")).unwrap_or_default();
+    let body = request.body.map(|body| format!(" with {body}")).unwrap_or_default();
     Ok(format!(
-        "{} in chat {:?}, id {:?}, {} characters, user attributes: {}; answered by {} {}",
+        "{}{from} in chat {:?}, id {:?}, user attributes: {}: {:?}; answered by {} {}{body}",
         message.role.as_str(),
         message.chat.as_str(),
         message.delivery_key.as_str(),
-        message.text.chars().count(),
         if attributes.is_empty() { "none".to_owned() } else { attributes.join(", ") },
+        message.text,
         request.method,
         request.url,
     ))

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::placement::{self, Follower, Grammar, Placement};
 use crate::domain::problem::Problem;
 
 /// Instructions of one evaluation: far more than a mapping needs, and over within milliseconds.
@@ -16,11 +16,6 @@ const FUEL: u64 = 100_000;
 const SOURCE: &str = "source";
 /// The name under which an expression leaves its value.
 const RESULT: &str = "result__";
-
-/// RFC 3986: everything but unreserved characters, so that a value is one segment or one query component.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// What `|safe` means in an address: several segments, and still nothing else.
-const SEGMENTS: &AsciiSet = &SEGMENT.remove(b'/');
 
 /// An evaluation that gave nothing usable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +49,8 @@ const UNDEFINED: &str = "undefined";
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Output {
     Text,
-    Address,
+    /// Every value is escaped for the place where it lands.
+    Placed(Grammar),
     /// Values stand inside the strings of a JSON text.
     JsonStrings,
 }
@@ -68,17 +64,8 @@ fn environment(undefined: UndefinedBehavior, output: Output) -> Environment<'sta
     // Its errors carry the variables along.
     env.set_debug(false);
     match output {
-        Output::Text => {}
-        Output::Address => env.set_formatter(|out, _, value| {
-            let set = if value.is_safe() { SEGMENTS } else { SEGMENT };
-            let text = match value.as_str() {
-                Some(text) => text.to_owned(),
-                None if value.is_integer() => value.to_string(),
-                None if value.is_undefined() => String::new(),
-                None => return Err(minijinja::Error::from(ErrorKind::NonPrimitive)),
-            };
-            write!(out, "{}", utf8_percent_encode(&text, set)).map_err(minijinja::Error::from)
-        }),
+        Output::Text | Output::Placed(Grammar::Address) => {}
+        Output::Placed(Grammar::Json) => placement::add_filters(&mut env),
         Output::JsonStrings => env.set_formatter(|out, _, value| {
             let text = value.to_string();
             if value.is_safe() {
@@ -127,11 +114,68 @@ fn compile(
     Ok((env, uses))
 }
 
+/// The filters that there are.
+pub const FILTERS: &[&str] = &[
+    "abs",
+    "attr",
+    "batch",
+    "bool",
+    "capitalize",
+    "chain",
+    "count",
+    "d",
+    "default",
+    "dictsort",
+    "e",
+    "escape",
+    "first",
+    "float",
+    "format",
+    "groupby",
+    "indent",
+    "int",
+    "items",
+    "join",
+    "last",
+    "length",
+    "lines",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "pprint",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "safe",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "split",
+    "string",
+    "sum",
+    "title",
+    "tojson",
+    "trim",
+    "unique",
+    "upper",
+    "urlencode",
+    "zip",
+];
+
 fn problem(key: &'static str, error: &minijinja::Error) -> Problem {
     // No data was there yet: the detail quotes the configuration only.
     let line = error.line().map(|line| format!(" (line {line} of the value)")).unwrap_or_default();
     let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-    Problem::new(key, format!("{}{detail}{line}", error.kind()), "a Jinja expression or template that compiles")
+    let instead = match error.kind() {
+        ErrorKind::UnknownFilter => format!("one of: {}", FILTERS.join(", ")),
+        _ => "a Jinja expression or template that compiles".to_owned(),
+    };
+    Problem::new(key, format!("{}{detail}{line}", error.kind()), instead)
 }
 
 /// A Jinja expression.
@@ -143,7 +187,13 @@ pub struct Expression {
 impl Expression {
     pub fn compile(key: &'static str, source: &str, names: &[&str]) -> Result<Self, Problem> {
         // By itself first: `{% set %}` would take more than one expression.
-        Environment::new().compile_expression(source).map_err(|error| problem(key, &error))?;
+        Environment::new().compile_expression(source).map_err(|error| {
+            let tagged = source.contains("{{") || source.trim_start().starts_with("{%");
+            match tagged {
+                true => Problem::new(key, "is a template, and an expression goes here", "an expression, without {{ }}"),
+                false => problem(key, &error),
+            }
+        })?;
         let (env, _) = compile(key, format!("{{% set {RESULT} = ({source}\n) %}}"), names, Output::Text)?;
         Ok(Self { key, env })
     }
@@ -169,6 +219,7 @@ pub struct Template {
     key: &'static str,
     env: Environment<'static>,
     uses: BTreeSet<String>,
+    output: Output,
 }
 
 impl Template {
@@ -178,7 +229,12 @@ impl Template {
 
     /// Every value is percent-encoded by itself, as one segment; `|safe` leaves `/` alone.
     pub fn address(key: &'static str, source: &str, names: &[&str]) -> Result<Self, Problem> {
-        Self::compile(key, source, names, Output::Address)
+        Self::compile(key, source, names, Output::Placed(Grammar::Address))
+    }
+
+    /// Between quotes a value is escaped, elsewhere it is written as JSON; `|safe` writes it as it is.
+    pub fn json(key: &'static str, source: &str, names: &[&str]) -> Result<Self, Problem> {
+        Self::compile(key, source, names, Output::Placed(Grammar::Json))
     }
 
     /// Every value is escaped for the inside of a JSON string.
@@ -188,12 +244,27 @@ impl Template {
 
     fn compile(key: &'static str, source: &str, names: &[&str], output: Output) -> Result<Self, Problem> {
         let (env, uses) = compile(key, source.to_owned(), names, output)?;
-        Ok(Self { key, env, uses })
+        Ok(Self { key, env, uses, output })
     }
 
     pub fn render(&self, variables: &Value) -> Result<String, Failed> {
-        let rendered = self.env.get_template(SOURCE).and_then(|template| template.render(variables.clone()));
-        rendered.map_err(|error| Failed::of(self.key, &error))
+        let Output::Placed(grammar) = self.output else {
+            let rendered = self.env.get_template(SOURCE).and_then(|template| template.render(variables.clone()));
+            return rendered.map_err(|error| Failed::of(self.key, &error));
+        };
+        let placement = Placement::new(grammar);
+        // The formatter belongs to this one render: it knows what has been written so far.
+        let mut env = self.env.clone();
+        placement.guard(&mut env);
+        let mut follower = Follower::new(placement.clone());
+        let rendered = env
+            .get_template(SOURCE)
+            .and_then(|template| template.render_captured_to(variables.clone(), &mut follower).map(|_| ()));
+        match (rendered, placement.refused()) {
+            (_, Some(why)) => Err(Failed::new(self.key, why)),
+            (Err(error), None) => Err(Failed::of(self.key, &error)),
+            (Ok(()), None) => String::from_utf8(follower.text).map_err(|_| Failed::new(self.key, "is not UTF-8")),
+        }
     }
 
     pub fn uses(&self, name: &str) -> bool {
@@ -259,6 +330,27 @@ mod tests {
                 .render(&Value::UNDEFINED)
                 .is_err()
         );
+    }
+
+    #[test]
+    fn the_filters_that_an_error_names_exist() {
+        for filter in FILTERS {
+            let compiled = Expression::compile("inbound.id", &format!("item|{filter}"), &["item"]);
+            assert!(compiled.is_ok(), "{filter}");
+        }
+        let unknown = problem_of("item.id|striptags");
+        assert!(
+            unknown.problem.contains("striptags") && unknown.instead.contains("trim, unique, upper"),
+            "{unknown:?}"
+        );
+    }
+
+    #[test]
+    fn a_template_in_an_expressions_place_is_told_so() {
+        for source in ["{{ item.id }}", " {{item.id}} ", "{% if item %}1{% endif %}"] {
+            assert_eq!(problem_of(source).instead, "an expression, without {{ }}", "{source}");
+        }
+        assert!(eval("{'a': {'b': item.id}}", json!({ "id": 1 })).is_ok());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::coverage::Covered;
 use crate::domain::clock::Timestamp;
 use crate::domain::problem::Problem;
 use crate::domain::secret::{Secret, Secrets};
@@ -33,7 +34,8 @@ pub struct Config {
     /// hmac: the hash, by default `sha256`.
     #[schemars(with = "Option<Algorithm>")]
     pub algorithm: Option<String>,
-    /// hmac: the header with the signature. token: the header with the token.
+    /// hmac: the header with the signature, or a field of it: `x-shop-signature[v1]` of `t=…,v1=…`. token: the header
+    /// with the token.
     pub header: Option<String>,
     /// hmac: how the signature is written, by default `hex`.
     #[schemars(with = "Option<Encoding>")]
@@ -42,7 +44,8 @@ pub struct Config {
     pub prefix: Option<String>,
     /// hmac: what is signed, by default `{body}`; also `{timestamp}`, `{url}`, `{method}`, `{header:NAME}`.
     pub signed: Option<String>,
-    /// hmac: the header with the time of signing. It must be part of what is signed.
+    /// hmac: the header with the time of signing, or a field of it: `x-shop-signature[t]`. It must be part of what is
+    /// signed.
     pub timestamp: Option<String>,
     /// hmac with `timestamp`, standard-webhooks: how far that time may lie from now, by default `5m`.
     pub tolerance: Option<Span>,
@@ -107,6 +110,27 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
     all
 }
 
+/// What of a head the signature proves; `None` where nothing is signed.
+pub fn covered(config: &Config) -> Option<Covered> {
+    match config.scheme.as_deref()? {
+        "hmac" => {
+            let signed = signed(config.signed.as_deref().unwrap_or("{body}"), &mut Vec::new())?;
+            let timestamp = config.timestamp.as_deref().filter(|name| !name.contains('['));
+            let headers = signed.iter().filter_map(|piece| match piece {
+                Signed::Header(name) => Some(name.clone()),
+                Signed::Timestamp => timestamp.map(|name| name.trim().to_ascii_lowercase()),
+                _ => None,
+            });
+            Some(Covered { headers: headers.collect(), query: signed.contains(&Signed::Url) })
+        }
+        "standard-webhooks" => {
+            let names = ["webhook-id", "webhook-timestamp", "svix-id", "svix-timestamp"];
+            Some(Covered { headers: names.map(str::to_owned).to_vec(), query: false })
+        }
+        _ => None,
+    }
+}
+
 /// Turns the table into a scheme, or says everything that is wrong with it.
 pub fn build(config: &Config) -> Result<Scheme, Vec<Problem>> {
     let mut problems = Vec::new();
@@ -141,7 +165,12 @@ fn build_into(config: &Config, problems: &mut Vec<Problem>) -> Option<Scheme> {
         }
         SchemeName::None => Some(Scheme::None),
         SchemeName::Ed25519 | SchemeName::Jwt => {
-            problems.push(Problem::new("verify.scheme", "is not built yet", "hmac, token, basic or standard-webhooks"));
+            problems.push(Problem::new(
+                "verify.scheme",
+                "is not built yet",
+                "hmac, token, basic or standard-webhooks; where your chat offers none, software of yours in between that \
+                 verifies, and the bridge's own protocol (docs/custom-channels.md)",
+            ));
             None
         }
     }
@@ -236,7 +265,7 @@ fn hmac(config: &Config, algorithm: Algorithm, encoding: Encoding, problems: &mu
         ));
     }
     let header = match &config.header {
-        Some(given) => header_name("verify.header", given, problems),
+        Some(given) => header_field("verify.header", given, problems),
         None => {
             problems.push(Problem::new(
                 "verify.header",
@@ -246,7 +275,7 @@ fn hmac(config: &Config, algorithm: Algorithm, encoding: Encoding, problems: &mu
             None
         }
     };
-    let timestamp = config.timestamp.as_ref().and_then(|given| header_name("verify.timestamp", given, problems));
+    let timestamp = config.timestamp.as_ref().and_then(|given| header_field("verify.timestamp", given, problems));
     if config.timestamp.is_none() && config.tolerance.is_some() {
         problems.push(Problem::new(
             "verify.tolerance",
@@ -257,21 +286,71 @@ fn hmac(config: &Config, algorithm: Algorithm, encoding: Encoding, problems: &mu
     let tolerance = tolerance(config, problems);
     let signed = signed(config.signed.as_deref().unwrap_or("{body}"), problems);
     if let Some(signed) = &signed {
-        covers(config, signed, timestamp.as_deref(), problems);
+        covers(config, signed, timestamp.as_ref(), problems);
     }
+    if let (Some(header), Some(timestamp)) = (&header, &timestamp) {
+        stand_apart(header, timestamp, problems);
+    }
+    if let (Some(header), Some(signed)) = (&header, &signed)
+        && signed.contains(&Signed::Header(header.name.clone()))
+    {
+        problems.push(Problem::new(
+            "verify.signed",
+            "covers the header with the signature, which no signature can",
+            "what your sender signs; the time in a field of that header is {timestamp}",
+        ));
+    }
+    let header = header?;
     Some(Scheme::Hmac(Hmac {
         secrets: secrets?,
         algorithm,
-        header: header?,
+        header: header.name,
+        field: header.field,
         encoding,
         prefix: config.prefix.clone().unwrap_or_default(),
         signed: signed?,
-        timestamp: timestamp.map(|name| TimestampHeader { name, tolerance }),
+        timestamp: timestamp.map(|at| TimestampHeader { name: at.name, field: at.field, tolerance }),
     }))
 }
 
+/// A header, or one field of it: `x-shop-signature[v1]`.
+struct HeaderField {
+    /// In lower case.
+    name: String,
+    field: Option<String>,
+}
+
+fn header_field(key: &str, given: &str, problems: &mut Vec<Problem>) -> Option<HeaderField> {
+    let Some((name, rest)) = given.split_once('[') else {
+        return Some(HeaderField { name: header_name(key, given, problems)?, field: None });
+    };
+    let field = rest.strip_suffix(']').filter(|field| {
+        !field.is_empty() && !field.contains(['[', ']', ',', '=']) && !field.contains(char::is_whitespace)
+    });
+    let Some(field) = field else {
+        let problem = "is not a field of a header";
+        problems.push(Problem::new(key, problem, "x-shop-signature[v1] for v1 in `t=1732532000,v1=9f…`"));
+        return None;
+    };
+    Some(HeaderField { name: header_name(key, name, problems)?, field: Some(field.to_owned()) })
+}
+
+/// Signature and time in one header need a field each.
+fn stand_apart(header: &HeaderField, timestamp: &HeaderField, problems: &mut Vec<Problem>) {
+    let apart =
+        header.name != timestamp.name || matches!((&header.field, &timestamp.field), (Some(a), Some(b)) if a != b);
+    if !apart {
+        let name = &header.name;
+        problems.push(Problem::new(
+            "verify.timestamp",
+            "is the header of the signature: one of them could never be read",
+            format!("header = \"{name}[v1]\" and timestamp = \"{name}[t]\" for `{name}: t=1732532000,v1=9f…`"),
+        ));
+    }
+}
+
 /// What a signature must cover to prove anything.
-fn covers(config: &Config, signed: &[Signed], timestamp: Option<&str>, problems: &mut Vec<Problem>) {
+fn covers(config: &Config, signed: &[Signed], timestamp: Option<&HeaderField>, problems: &mut Vec<Problem>) {
     if !signed.contains(&Signed::Body) {
         problems.push(Problem::new(
             "verify.signed",
@@ -286,14 +365,14 @@ fn covers(config: &Config, signed: &[Signed], timestamp: Option<&str>, problems:
             "the name of the header with the time of signing",
         ));
     }
-    let covered = |name: &str| {
+    let covered = |at: &HeaderField| {
         signed.iter().any(|piece| match piece {
             Signed::Timestamp => true,
-            Signed::Header(header) => header == name,
+            Signed::Header(header) => *header == at.name,
             _ => false,
         })
     };
-    if timestamp.is_some_and(|name| !covered(name)) {
+    if timestamp.is_some_and(|at| !covered(at)) {
         problems.push(Problem::new(
             "verify.timestamp",
             "is not covered by `signed`: an old webhook could be sent again under a new time",

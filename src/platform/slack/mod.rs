@@ -77,6 +77,7 @@ pub fn build(config: &Config, common: &Common, around: &Surroundings) -> Result<
             secrets: config.signing_secret.0.clone(),
             algorithm: Algorithm::Sha256,
             header: SIGNATURE.to_owned(),
+            field: None,
             encoding: Encoding::Hex,
             prefix: "v0=".to_owned(),
             signed: vec![
@@ -85,7 +86,7 @@ pub fn build(config: &Config, common: &Common, around: &Surroundings) -> Result<
                 Signed::Literal(":".to_owned()),
                 Signed::Body,
             ],
-            timestamp: Some(TimestampHeader { name: TIMESTAMP.to_owned(), tolerance: TOLERANCE }),
+            timestamp: Some(TimestampHeader { name: TIMESTAMP.to_owned(), field: None, tolerance: TOLERANCE }),
         },
         bot_token: config.bot_token.clone(),
         api: common.api_base.as_deref().unwrap_or(API_BASE).trim_end_matches('/').to_owned(),

@@ -86,6 +86,7 @@ pub fn build(config: &Config, common: &Common, around: &Surroundings) -> Result<
             secrets: secrets.clone(),
             algorithm: Algorithm::Sha256,
             header: SIGNATURE.to_owned(),
+            field: None,
             encoding: Encoding::Hex,
             prefix: "sha256=".to_owned(),
             signed: vec![Signed::Body],

@@ -66,13 +66,23 @@ pub fn check(url: &Secret) -> Result<(), OpenError> {
     Address::parse(url.expose()).map(drop)
 }
 
+/// Whether the server is elsewhere, and the URL gives up on knowing that it is the right one.
+pub fn is_unverified(url: &Secret) -> bool {
+    Address::parse(url.expose()).is_ok_and(|address| address.check != Check::IssuerAndName && !is_near(&address.config))
+}
+
+/// Whether all of it stays on this machine.
+fn is_near(config: &Config) -> bool {
+    config.get_hosts().iter().all(|host| match host {
+        Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
+        Host::Unix(_) => true,
+    }) && config.get_hostaddrs().iter().all(std::net::IpAddr::is_loopback)
+}
+
 fn tls(sslmode: Option<&str>, config: &Config, has_roots: bool) -> Result<(SslMode, Check), OpenError> {
     let hosts = config.get_hosts();
     let sockets = hosts.iter().all(|host| matches!(host, Host::Unix(_))) && !hosts.is_empty();
-    let near = hosts.iter().all(|host| match host {
-        Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
-        Host::Unix(_) => true,
-    }) && config.get_hostaddrs().iter().all(std::net::IpAddr::is_loopback);
+    let near = is_near(config);
     Ok(match sslmode {
         _ if sockets => (SslMode::Disable, Check::Nothing),
         None if near => (SslMode::Prefer, Check::Nothing),

@@ -32,7 +32,7 @@ use futures::FutureExt;
 use serde_json::Value;
 use tokio_util::task::AbortOnDropHandle;
 
-pub use self::address::check;
+pub use self::address::{check, is_unverified};
 use self::batch::Batches;
 use self::core::Core;
 use self::link::{Connector, Pool};

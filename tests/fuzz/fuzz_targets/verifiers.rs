@@ -36,10 +36,11 @@ fuzz_target!(|input: (&[u8], &[u8], &[u8], &[u8])| {
             secrets: secrets.clone(),
             algorithm,
             header: "x-signature".to_owned(),
+            field: None,
             encoding,
             prefix: String::new(),
             signed: vec![Signed::Timestamp, Signed::Literal(".".to_owned()), Signed::Url, Signed::Method, Signed::Body],
-            timestamp: Some(TimestampHeader { name: "x-timestamp".to_owned(), tolerance }),
+            timestamp: Some(TimestampHeader { name: "x-timestamp".to_owned(), field: None, tolerance }),
         };
         assert!(hmac.judge(&raw, now).is_err());
     }

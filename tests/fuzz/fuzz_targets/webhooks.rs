@@ -23,7 +23,7 @@ fn connectors() -> Vec<Arc<dyn Platform>> {
         Config::Custom(config(json!({"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "callback_url": "https://example.com/c"}))),
         Config::Custom(config(json!({
             "verify": {"scheme": "none"},
-            "inbound": {"each": "body.messages", "when": "item.kind != 'bot'", "id": "item.id", "chat": "item.chat", "text": "item.text",
+            "inbound": {"each": "body.messages", "when": "item.kind != 'bot'", "id": "item.id", "chat": "item.chat", "text": "item.text", "format": "html",
                 "role": "'agent' if item.staff else 'user'", "user_attributes": "{'email': item.email}"},
             "reply": {"url": "https://example.com/{{ chat }}", "body": "{{ text|tojson }}"}
         }))),

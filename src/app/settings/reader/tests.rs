@@ -73,8 +73,9 @@ struct Outcome {
 }
 
 fn read(text: &str) -> Outcome {
-    let environment =
-        [("KEY", "canary-key"), ("NEXT", "canary-next")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    let environment = [("KEY", "canary-key-of-sixteen"), ("NEXT", "canary-next-of-sixteen")]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .into();
     let mut tree = parse(FilePath::new("a.toml"), text).unwrap();
     let schema: Json = schemars::schema_for!(Section).into();
     let mut reader = Reader::new(&environment, FilePath::new(""));
@@ -112,14 +113,14 @@ proof = { scheme = "token", secret = "env:KEY" }
     let section = outcome.section.unwrap();
     assert_eq!(section.name, "a");
     assert_eq!(section.pause, Some(Span::secs(2)));
-    assert_eq!(section.key.unwrap().expose(), "canary-key");
-    assert_eq!(section.keys.unwrap().0[1].expose(), "canary-next");
-    assert_eq!(section.headers["authorization"].0.expose(), "Bearer canary-key");
+    assert_eq!(section.key.unwrap().expose(), "canary-key-of-sixteen");
+    assert_eq!(section.keys.unwrap().0[1].expose(), "canary-next-of-sixteen");
+    assert_eq!(section.headers["authorization"].0.expose(), "Bearer canary-key-of-sixteen");
     assert_eq!(section.rules[0].id, "x");
     assert_eq!(section.free["any"][2]["at"], "all");
     assert!(matches!(section.inner, Inner { colour: Colour::Red, count: 0, .. }));
     assert_eq!(section.inner.deeper["a"][0].id, "y");
-    assert!(matches!(section.proof, Some(Proof::Token { secret, .. }) if secret.expose() == "canary-key"));
+    assert!(matches!(section.proof, Some(Proof::Token { secret, .. }) if secret.expose() == "canary-key-of-sixteen"));
 }
 
 #[test]

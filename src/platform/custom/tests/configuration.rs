@@ -176,15 +176,94 @@ fn what_is_allowed_and_risky_is_mentioned() {
     assert_eq!(keys(&format!("{VERIFY}{PLAIN}{REPLY}")), Vec::<String>::new());
 }
 
+fn body(body: &str) -> String {
+    format!("{VERIFY}{PLAIN}[reply]\nurl = 'https://a.example/'\nbody = '''{body}'''")
+}
+
 #[test]
-fn a_value_in_json_without_tojson_is_a_mistake() {
-    let body = |body: &str| format!("{VERIFY}{INBOUND}[reply]\nurl = 'https://a.example/'\nbody = '''{body}'''");
-    assert!(problem(&body(r#"{"text": "{{ text }}"}"#), "reply.body").contains("escaping"));
-    assert!(problem(&body(r#"{"text": {{ text|tojson }}, "to": "{{ chat }}"}"#), "reply.body").contains("escaping"));
-    assert!(problem(&body(r#"{"chat": {{ chat|tojson }}}"#), "reply.body").contains("nowhere"));
-    built(&body(r#"{"text": {{ text|tojson }}, "event": {{ event.id|tojson }}, "to": {{ item.a.b|tojson }}}"#));
+fn a_body_that_can_never_be_right_is_a_mistake() {
+    for (template, wrong) in [
+        (r#"{"text": "{{ text|tojson }}"}"#, "between quotation marks"),
+        (r#"{"text": {{ text }}, "to": "{{ item.a.b()[0]|tojson }}"}"#, "between quotation marks"),
+        (
+            r#"{"text": {{ text }}{% if not item.plain %}, "to": "{{ chat|tojson }}"{% endif %}}"#,
+            "between quotation marks",
+        ),
+        (
+            r#"{"text": [{% for x in item.list %}"{{ x.name|tojson }}"{% endfor %} {{ text }}]}"#,
+            "between quotation marks",
+        ),
+        (r#"{"text": "\{{ text }}"}"#, "behind a backslash"),
+        (r#"{"text": {% autoescape true %}{{ text }}{% endautoescape %}}"#, "autoescape"),
+        (r#"{"text": {{ text }}"#, "is not JSON"),
+        (r#"{"text": {{ text }}, "id": 1, "\u0069d": {{ id }}}"#, "gives a key twice"),
+        (r#"{"chat": {{ chat }}}"#, "nowhere"),
+    ] {
+        assert!(problem(&body(template), "reply.body").contains(wrong), "{template}");
+    }
+    for good in [
+        r#"{"text": "{{ text }}", "event": {{ event.id|tojson }}, "to": {{ item.a.b }}, "n": {{ chat|int }}}"#,
+        r#"{"text": "{% if item.name %}{{ item.name }}: {% endif %}{{ text }}", "{{ id }}": {"a": [{{ event }}]}}"#,
+        r#"{ {{ item.members|safe }} "text": {{ text|tojson(indent=2) }} }"#,
+        r#"{{ {"text": text, "chat": chat} }}"#,
+        "{{ text }}",
+    ] {
+        built(&body(good));
+    }
     let form = "headers = { content-type = 'application/x-www-form-urlencoded' }\nurl = 'https://a.example/'\nbody = 'text={{ text|urlencode }}'";
     built(&format!("{VERIFY}{INBOUND}[reply]\n{form}"));
+}
+
+#[test]
+fn a_value_that_can_leave_its_place_is_warned_about() {
+    let warned = |toml: &str| {
+        let all = warnings(&config(toml)).into_iter().filter(|warning| warning.key == "reply.body");
+        all.map(|warning| warning.problem).collect::<Vec<_>>().join("; ")
+    };
+    let sent_as =
+        |kind: &str, template: &str| warned(&format!("{}\nheaders = {{ Content-Type = '{kind}' }}", body(template)));
+    for escapes in [
+        r#"{"text": {{ text }}, "name": "{{ item.sender.name|safe }}"}"#,
+        r#"{"text": {{ text }}, "name": {{ item.sender.name|safe }}}"#,
+        r#"{"text": {{ text }}, "all": [{% for x in event.parts %}"{{ x.a|upper|safe }}"{% endfor %}]}"#,
+        r#"{"text": {{ text }}{% if not item.name %}, "name": "{{ item.id|safe }}"{% endif %}}"#,
+        r#"{"text": "{{ text|e|safe }}"}"#,
+    ] {
+        assert!(warned(&body(escapes)).contains("|safe"), "{escapes}");
+        assert!(sent_as("application/problem+json; charset=utf-8", escapes).contains("|safe"), "{escapes}");
+    }
+    for stays in [
+        r#"{"text": "{{ text }}", "name": "{{ item.sender.name }}", "all": {{ item }}}"#,
+        r#"{"text": {{ text|tojson }}, "name": {{ item.sender.name|tojson }}, "e": "{{ text|e }}"}"#,
+        r#"{% set x %}{{ text }}{% endset %}{"text": {{ x }}, "again": "{{ x }}"}"#,
+        r#"{% macro m(x) %}<{{ x }}>{% endmacro %}{"text": "{{ m(text) }}", "f": "{% filter upper %}{{ text }}{% endfilter %}"}"#,
+    ] {
+        assert_eq!(warned(&body(stays)), "", "{stays}");
+    }
+    assert!(sent_as("text/plain", r#"{"text": "{{ text }}"}"#).contains("Content-Type"));
+    assert_eq!(sent_as("text/plain", r#"{"text": {{ text|tojson }}}"#), "");
+    assert_eq!(sent_as("text/plain", "{{ text }}"), "");
+    assert!(sent_as("application/x-www-form-urlencoded", "a=1&text={{ text }}").contains("fields of its own"));
+    assert_eq!(sent_as("application/x-www-form-urlencoded", "text={{ text|urlencode }}"), "");
+}
+
+#[test]
+fn an_expression_that_rests_on_what_is_not_signed_is_warned_about() {
+    let inbound = "[inbound]\nid = \"headers['x-delivery']\"\nchat = 'query.chat'\ntext = 'body.text'\nrole = \"query.role|default('user')\"\nchallenge = 'query.challenge'\n";
+    let warned = |verify: &str| {
+        let all = warnings(&config(&format!("{verify}\n{inbound}{REPLY}"))).into_iter();
+        all.map(|warning| format!("{} {}", warning.key, warning.problem)).collect::<Vec<_>>()
+    };
+    let hmac = |signed: &str| format!("[verify]\nscheme = 'hmac'\nsecret = 's'\nheader = 'x-s'\nsigned = '{signed}'");
+    let found = warned(&hmac("{body}"));
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found[0].starts_with("inbound.id rests on the header x-delivery"), "{found:?}");
+    assert!(found[1].starts_with("inbound.chat rests on the query"), "{found:?}");
+    assert!(found[2].starts_with("inbound.role rests on the query"), "{found:?}");
+    assert_eq!(warned(&hmac("{header:X-Delivery}{body}")).len(), 2);
+    assert_eq!(warned(&hmac("{url}{header:x-delivery}{body}")), Vec::<String>::new());
+    assert_eq!(warned("[verify]\nscheme = 'standard-webhooks'\nsecret = 'whsec_c2VjcmV0'").len(), 3);
+    assert_eq!(warned("[verify]\nscheme = 'token'\nsecret = 's'\nheader = 'x-t'"), Vec::<String>::new());
 }
 
 fn signed_headers(body: &str, at: i64, secret: &str) -> Vec<(String, String)> {
@@ -249,6 +328,53 @@ fn tokens_and_passwords_are_found_in_their_places() {
     let basic = with("scheme = 'basic'\nusername = 'shop'");
     assert!(ok(&*basic, raw(&[("authorization", "Basic c2hvcDpzM2NyZXQ=")], "{}")));
     assert!(!ok(&*basic, raw(&[("authorization", "Basic c2hvcDp3cm9uZw==")], "{}")));
+}
+
+const FIELDS: &str = "[verify]\nscheme = 'hmac'\nsecret = 'shop-secret'\nheader = 'X-Shop-Signature[v1]'\ntimestamp = 'x-shop-signature[t]'\nsigned = '{timestamp}.{body}'\n";
+
+#[test]
+fn signature_and_time_may_be_fields_of_one_header() {
+    let platform = built(&format!("{FIELDS}{PLAIN}{REPLY}"));
+    let digest = |at: i64| mac(Algorithm::Sha256, b"shop-secret", &[at.to_string().as_bytes(), b".{}"]);
+    let v1 = |at| Encoding::Hex.encode(&digest(at));
+    let judge = |header: String| platform.verify(raw(&[("x-shop-signature", &header)], "{}"), now()).map(|_| ());
+    assert_eq!(judge(format!("t={NOW},v1={}", v1(NOW))), Ok(()));
+    assert_eq!(judge(format!("v0=x, v1={} , t={NOW}", v1(NOW))), Ok(()));
+    // Any of several signatures may fit, whatever the others are.
+    assert_eq!(judge(format!("t={NOW},v1={},v1=nonsense,v1={}", v1(NOW - 1), v1(NOW))), Ok(()));
+    assert_eq!(judge(format!("t={NOW},v1={}", v1(NOW - 1))), Err(Refused::Wrong));
+    assert_eq!(judge(format!("t={},v1={}", NOW - 301, v1(NOW - 301))), Err(Refused::Stale));
+    assert_eq!(judge(format!("t={NOW},t={NOW},v1={}", v1(NOW))), Err(Refused::Malformed));
+    assert_eq!(judge(format!("v1={}", v1(NOW))), Err(Refused::Missing));
+    assert_eq!(judge(format!("t={NOW},v2={}", v1(NOW))), Err(Refused::Missing));
+    assert_eq!(judge(format!("t={NOW},v1=nonsense")), Err(Refused::Malformed));
+    assert_eq!(judge(v1(NOW)), Err(Refused::Missing));
+    let mut twice = raw(&[], "{}");
+    for _ in 0..2 {
+        let value = HeaderValue::try_from(format!("t={NOW},v1={}", v1(NOW))).unwrap();
+        twice.headers.append("x-shop-signature", value);
+    }
+    assert_eq!(platform.verify(twice, now()).map(|_| ()), Err(Refused::Missing));
+}
+
+#[test]
+fn signature_and_time_can_not_be_one_and_the_same_place() {
+    let with = |header: &str, timestamp: &str, signed: &str| {
+        format!(
+            "[verify]\nscheme = 'hmac'\nsecret = 's'\nheader = '{header}'\ntimestamp = '{timestamp}'\nsigned = '{signed}'\n{PLAIN}{REPLY}"
+        )
+    };
+    let usual = "{timestamp}.{body}";
+    for (header, timestamp) in [("x-s", "X-S"), ("x-s[v1]", "x-s"), ("x-s", "x-s[t]"), ("x-s[t]", "x-s[t]")] {
+        assert!(problem(&with(header, timestamp, usual), "verify.timestamp").contains("header of the signature"));
+    }
+    for bad in ["x-s[", "x-s[]", "x-s[a]b", "x-s[a b]", "x-s[a=b]", "x-s[a][b]"] {
+        assert!(problem(&with(bad, "x-t", usual), "verify.header").contains("field"), "{bad}");
+    }
+    assert!(problem(&with("x-s[v1]", "x-s[t]", "{body}"), "verify.timestamp").contains("not covered"));
+    assert!(problem(&with("x-s[v1]", "x-s[t]", "{header:x-s}.{body}"), "verify.signed").contains("no signature can"));
+    built(&with("x-s[v1]", "x-t[t]", usual));
+    built(&with("x-s[v1]", "x-t", "{header:x-t}.{body}"));
 }
 
 fn vector(vector: &Value) -> (RawWebhook, Timestamp) {

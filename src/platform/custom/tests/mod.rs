@@ -1,6 +1,7 @@
 //! The connector from outside: what a configuration does to a webhook and to a reply.
 
 mod configuration;
+mod placement;
 mod replies;
 mod webhooks;
 
@@ -103,7 +104,7 @@ fn events(platform: &dyn Platform, raw: RawWebhook) -> Vec<Event> {
     let verified = platform.verify(raw, now()).unwrap();
     match platform.parse(&verified).unwrap() {
         Parsed::Events(events) => events,
-        Parsed::Answer(answer) => panic!("an answer: {answer:?}"),
+        other => panic!("no events: {other:?}"),
     }
 }
 

@@ -57,7 +57,7 @@ fn the_fixtures_of_standard_webhooks_are_read() {
         let verified = platform.verify(raw(&[("webhook-id", "msg_1")], body), now()).unwrap();
         match platform.parse(&verified) {
             Ok(Parsed::Events(events)) => said(&events[0]),
-            Ok(Parsed::Answer(_)) => "answer".to_owned(),
+            Ok(other) => format!("{other:?}"),
             Err(malformed) => malformed.detail,
         }
     };
@@ -128,6 +128,59 @@ fn only_a_string_or_an_integer_is_a_chat() {
         assert_eq!(incoming.chat.as_str(), key);
         assert_eq!(incoming.address["chat"], good);
     }
+}
+
+#[test]
+fn a_sender_is_named_like_a_chat() {
+    let platform = built(&format!("{OPEN}{PLAIN}sender = 'body.from.id'\n{REPLY}"));
+    let sender =
+        |from: Value| events(&*platform, json_webhook(&json!({ "id": 1, "chat": 1, "text": "t", "from": from })));
+    for (id, name) in [(json!("u-1"), "u-1"), (json!(42), "42")] {
+        let [Event::Message(message)] = &sender(json!({ "id": id }))[..] else { panic!("no message") };
+        assert_eq!((message.sender.as_deref(), message.chat.as_str()), (Some(name), "1"));
+    }
+    for (from, why) in [
+        (json!({}), "undefined"),
+        (json!({ "id": null }), "null"),
+        (json!({ "id": "" }), "an empty string"),
+        (json!({ "id": 1.5 }), "a number that is no integer"),
+    ] {
+        assert_eq!(said(&sender(from)[0]), format!("inbound.sender: {why}"));
+    }
+    assert_eq!(
+        message(&*built(&format!("{OPEN}{PLAIN}{REPLY}")), &json!({ "id": 1, "chat": 1, "text": "t" })).sender,
+        None
+    );
+}
+
+#[test]
+fn the_time_of_sending_is_read_where_the_platform_says_it() {
+    let platform = built(&format!("{OPEN}{PLAIN}sent_at = 'body.at'\n{REPLY}"));
+    let read = |more: Value| {
+        let mut body = json!({ "id": 1, "chat": 1, "text": "t" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        events(&*platform, json_webhook(&body)).remove(0)
+    };
+    for at in [json!(NOW), json!(NOW * 1000), json!(NOW.to_string()), json!("2026-10-03T04:00:00Z")] {
+        let Event::Message(message) = read(json!({ "at": at })) else { panic!("{at}") };
+        assert_eq!((message.sent_at, message.unordered), (Some(now()), false), "{at}");
+    }
+    for none in [json!({}), json!({ "at": null })] {
+        let Event::Message(message) = read(none) else { panic!("no message") };
+        assert_eq!(message.sent_at, None);
+    }
+    for bad in [json!("yesterday"), json!(true), json!([NOW])] {
+        assert!(said(&read(json!({ "at": bad }))).starts_with("inbound.sent_at: neither seconds"), "{bad}");
+    }
+}
+
+#[test]
+fn a_text_in_html_is_made_plain() {
+    let platform = built(&format!("{OPEN}{PLAIN}format = 'html'\n{REPLY}"));
+    let html = "<p>Where is <a href='https://shop.example/o/17'>my order</a>?</p><ul><li>a pen</li></ul>";
+    let read = message(&*platform, &json!({ "id": 1, "chat": 1, "text": html }));
+    assert_eq!(read.text, "Where is my order (https://shop.example/o/17)?\n\n- a pen");
+    assert!(problem(&format!("{OPEN}{PLAIN}format = 'xml'\n{REPLY}"), "inbound.format").contains("xml"));
 }
 
 #[test]
