@@ -25,6 +25,12 @@ pub trait Backend: Send + Sync {
     async fn restart(&self, store: Arc<dyn Store>) -> Arc<dyn Store>;
     /// Another process has it open at the same time.
     async fn beside(&self) -> Arc<dyn Store>;
+    /// Statements of the test's own, past the store.
+    async fn execute(&self, sql: &str);
+    /// All columns that can hold text or bytes, with their tables.
+    async fn text_columns(&self) -> Vec<(String, String)>;
+    /// Every value of these columns.
+    async fn values(&self, table: &str, column: &str) -> Vec<String>;
 }
 
 impl World {
@@ -44,6 +50,18 @@ impl World {
 
     pub async fn beside(&self) -> Arc<dyn Store> {
         self.backend.beside().await
+    }
+
+    pub async fn execute(&self, sql: &str) {
+        self.backend.execute(sql).await;
+    }
+
+    pub async fn text_columns(&self) -> Vec<(String, String)> {
+        self.backend.text_columns().await
+    }
+
+    pub async fn values(&self, table: &str, column: &str) -> Vec<String> {
+        self.backend.values(table, column).await
     }
 }
 
@@ -91,10 +109,12 @@ mod lanes;
 mod limits;
 #[path = "store/looking.rs"]
 mod looking;
-#[path = "store/mending.rs"]
-mod mending;
 #[path = "store/postgres.rs"]
 mod postgres;
+#[path = "store/retention.rs"]
+mod retention;
+#[path = "store/retry.rs"]
+mod retry;
 #[path = "store/sqlite.rs"]
 mod sqlite;
 #[path = "store/turns.rs"]

@@ -20,12 +20,14 @@ use crate::pipeline::{FiniKey, Foundation, Pipeline};
 use crate::platform::Platform;
 use crate::store::postgres::Postgres;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Mode, Store, StoreError};
+use crate::store::{Mode, Removed, Retention, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::web::{self, AdminState, Afterwards, Intake, Listener, Phase, Readiness, TrustedProxies};
 
-/// How often finished messages lose their text.
-const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// How often retention is enforced: this much of `store.keep`, within these bounds.
+const OF_KEEP: u32 = 24;
+const ENFORCE_AT_LEAST_EVERY: Duration = Duration::from_secs(3600);
+const ENFORCE_AT_MOST_EVERY: Duration = Duration::from_secs(10);
 /// How often a store that is away at the start is looked for.
 const STORE_EVERY: Duration = Duration::from_millis(200);
 /// How often a platform that could not be asked who we are is asked again.
@@ -115,7 +117,7 @@ impl Gateway {
         let intake = web::public(public, Arc::new(intake), settings.server.keep_alive.0, drain_timeout)?;
         servers.insert(0, run(intake));
         let background = vec![
-            tokio::spawn(prune(store.clone(), settings.store.keep.0)),
+            tokio::spawn(enforce(store.clone(), retention(settings), metrics.clone())),
             tokio::spawn(prepare(channels.values().map(|channel| channel.platform.clone()).collect())),
         ];
         let replica = Owner::new(uuid::Uuid::new_v4().to_string());
@@ -249,6 +251,7 @@ fn compose(
             accept: channel.accept.clone(),
             conversations: channel.conversations.clone(),
             replies: channel.replies.clone(),
+            keep: settings.store.keep.0,
             key,
         };
         channels.insert(name.clone(), Arc::new(channel));
@@ -265,14 +268,36 @@ pub fn fini_client(settings: &Settings, key: &Secret, http: &Http, clock: &Arc<d
     fini::Client::new(http.clone(), &settings.fini.base_url, key.clone(), settings.fini.timeout.0, clock.clone())
 }
 
-async fn prune(store: Arc<dyn Store>, keep: Duration) {
+fn retention(settings: &Settings) -> Retention {
+    let give_up_after = settings.replies.give_up_after.0;
+    let channels = settings.channels.iter();
+    let own = channels.clone().map(|(name, channel)| (name.clone(), channel.replies.give_up_after.0));
+    Retention {
+        keep: settings.store.keep.0,
+        forget: settings.store.forget.0,
+        give_up_after,
+        overrides: own.filter(|(_, own)| *own != give_up_after).collect(),
+        active: channels.filter(|(_, channel)| channel.enabled).map(|(name, _)| name.clone()).collect(),
+    }
+}
+
+/// Removes what is not to be kept any more, now and again and again.
+async fn enforce(store: Arc<dyn Store>, retention: Retention, metrics: Arc<Metrics>) {
+    let every = (retention.keep / OF_KEEP).clamp(ENFORCE_AT_MOST_EVERY, ENFORCE_AT_LEAST_EVERY);
     loop {
-        match store.prune(keep).await {
-            Ok(0) => {}
-            Ok(pruned) => tracing::info!(pruned, "the text of finished messages was removed"),
-            Err(error) => tracing::warn!(%error, "finished messages can't be pruned now"),
+        match store.enforce_retention(&retention).await {
+            Ok(removed) => {
+                let Removed { expired, pruned, forgotten } = removed;
+                for (step, number) in [("expired", expired), ("pruned", pruned), ("forgotten", forgotten)] {
+                    metrics.retention(step, number);
+                }
+                if removed != Removed::default() {
+                    tracing::info!(expired, pruned, forgotten, "old messages were removed");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "old messages can't be removed now"),
         }
-        tokio::time::sleep(PRUNE_EVERY).await;
+        tokio::time::sleep(every).await;
     }
 }
 

@@ -168,8 +168,9 @@ fn print(loaded: &Loaded, found: &[Story]) {
             }
             Some(_) => "",
         };
+        let text = if story.text.is_none() { ", its text is removed (store.keep)" } else { "" };
         let (id, at) = (story.id.to_string(), story.received_at.to_string());
-        println!("{id:<36}  {at:<24}  {:<width$}  {}{why}", story.channel.as_str(), state(story));
+        println!("{id:<36}  {at:<24}  {:<width$}  {}{why}{text}", story.channel.as_str(), state(story));
     }
 }
 
@@ -197,7 +198,7 @@ async fn show(loaded: &Loaded, arguments: Show) -> Outcome {
         let at = step.at.map(|at| at.to_string()).unwrap_or_default();
         println!("{at:<24}  {}", step.what);
         let first = step.what == "received";
-        let pruned = || vec!["(the text is removed)".to_owned()];
+        let pruned = || vec!["(the text is removed: store.keep)".to_owned()];
         let text = if first { story.text.as_deref().map_or_else(pruned, lines) } else { step.text };
         for line in text {
             println!("{:<24}  | {line}", "");

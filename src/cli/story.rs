@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::domain::clock::Timestamp;
+use crate::store::retention::{EXPIRED, EXPIRED_DETAIL};
 use crate::store::{MessageState, PartStory, Story};
 
 /// Something that happened to a message.
@@ -66,7 +67,9 @@ pub fn state(story: &Story) -> String {
     if let Some(reason) = &story.reason {
         text.push_str(&format!(": {}", clean(reason)));
     }
-    if let Some(detail) = story.detail.as_deref().filter(|detail| !detail.is_empty()) {
+    // Of an expired one it is always the same, and is removed like any other.
+    let of_expired = story.reason.as_deref().filter(|reason| *reason == EXPIRED).map(|_| EXPIRED_DETAIL);
+    if let Some(detail) = story.detail.as_deref().filter(|detail| !detail.is_empty()).or(of_expired) {
         text.push_str(&format!(" ({})", clean(detail)));
     }
     text

@@ -153,6 +153,8 @@ pub struct Channel {
     pub accept: Vec<Accept>,
     pub conversations: Conversations,
     pub replies: Replies,
+    /// `store.keep`
+    pub keep: Duration,
     /// Which of the Fini keys it uses.
     pub key: usize,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::channel::Channel;
 use super::dispatch::Held;
 use super::lookup::Found;
-use super::plan::Ending;
+use super::plan::{self, Age, Ending};
 use super::turn::{LOOK_AGAIN, Lane, Question, RETRY_FIRST, RETRY_LONGEST, Step, Turns};
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
@@ -49,15 +49,21 @@ impl Turns {
         failpoint::reach("lookup.begun");
         let found = self.find(held, channel, &turn, now).await?;
         failpoint::reach("lookup.found");
+        let age = plan::age(turn.received_at, turn.dormant, channel, now);
         match found {
+            Found::Answer(events) | Found::Undecidable { events, .. } if age == Age::Expired => {
+                self.end(held, channel, turn.into(), Ending::expired(), &events, now).await
+            }
             Found::Answer(events) => self.answered(held, channel, turn.into(), &events, now).await,
             // Old as it is, it has the time in which this can be told.
             Found::NothingYet(_)
-                if now.since(turn.received_at) > channel.replies.give_up_after.0
-                    && since(&turn).is_some_and(|since| now.since(since) > settle) =>
+                if age != Age::Young && since(&turn).is_some_and(|since| now.since(since) > settle) =>
             {
                 let detail = "What became of its call to Fini could not be found out in replies.give_up_after.";
-                let ending = Ending::held(channel, turn.role, "outcome_unknown", detail);
+                let ending = match age {
+                    Age::Expired => Ending::expired(),
+                    Age::Young | Age::Old => Ending::held(channel, turn.role, "outcome_unknown", detail),
+                };
                 self.end(held, channel, turn.into(), ending, &[], now).await
             }
             Found::NothingYet(doubt) => {
@@ -68,8 +74,8 @@ impl Turns {
                 store.unknown(&held.lease, turn.id, doubt, after, "looking").await?;
                 Ok(Lane::Released)
             }
-            Found::Nothing { .. } if now.since(turn.received_at) > channel.replies.give_up_after.0 => {
-                let ending = Ending::gave_up(channel, turn.role);
+            Found::Nothing { .. } if age != Age::Young => {
+                let ending = Ending::too_old(age, channel, turn.role);
                 self.end(held, channel, turn.into(), ending, &[], now).await
             }
             Found::Nothing { .. } if rest_before_another(&turn, now) > Duration::ZERO => {

@@ -6,11 +6,11 @@ use serde_json::{Map, Value};
 
 use super::channel::{Accept, Burst, Channel};
 use crate::domain::clock::Timestamp;
-use crate::domain::id::{BotId, ChannelName, ChatRef, DeliveryKey, MessageId};
+use crate::domain::id::{BotId, DeliveryKey, MessageId};
 use crate::domain::message::Role;
 use crate::platform::Recipient;
 use crate::signature::hmac_hex;
-use crate::store::{LaneView, Limit, Turn, TurnOutcome, TurnState, Waiting};
+use crate::store::{LaneView, Lease, Limit, Turn, TurnOutcome, TurnState, Waiting};
 
 /// The user attribute that holds our reference; nothing else may use the name.
 pub const REFERENCE_ATTRIBUTE: &str = "fini_bridge_ref";
@@ -68,7 +68,16 @@ impl Ending {
         Self::told(channel, role, TurnOutcome::Held { reason: reason.to_owned(), detail: detail.to_owned() })
     }
 
-    pub fn gave_up(channel: &Channel, role: Role) -> Self {
+    /// Nobody is told.
+    pub fn expired() -> Self {
+        Self { outcome: TurnOutcome::Expired, text: String::new(), new_generation: None }
+    }
+
+    /// Of what is not [`Age::Young`] any more.
+    pub fn too_old(age: Age, channel: &Channel, role: Role) -> Self {
+        if age == Age::Expired {
+            return Self::expired();
+        }
         Self::failed(channel, role, "gave_up", "It waited longer than replies.give_up_after.")
     }
 
@@ -106,19 +115,43 @@ pub enum Plan {
     Begin(Batch),
     /// The turn is open: nothing came of it so far.
     Again(Turn),
-    /// The open turn is older than `give_up_after`.
-    GiveUp(Turn),
+    /// The open turn is too old.
+    EndTurn(Turn, Ending),
     /// What became of the turn's call is not known.
     Look(Turn),
 }
 
-pub fn plan(view: LaneView, channel: &Channel) -> Plan {
+/// What a question's age means for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    Young,
+    /// Older than `give_up_after`: it fails, and the user is told.
+    Old,
+    /// Nobody worked on its channel meanwhile, or `keep` has passed, too: the user would not know what is meant.
+    Expired,
+}
+
+/// `dormant`: as [`Waiting::dormant`].
+pub fn age(received_at: Timestamp, dormant: bool, channel: &Channel, now: Timestamp) -> Age {
+    let age = now.since(received_at);
     let give_up_after = channel.replies.give_up_after.0;
+    if age <= give_up_after {
+        Age::Young
+    } else if dormant || age > give_up_after.saturating_add(channel.keep) {
+        Age::Expired
+    } else {
+        Age::Old
+    }
+}
+
+pub fn plan(view: LaneView, channel: &Channel) -> Plan {
     if let Some(turn) = view.turn {
-        return match turn.state {
-            TurnState::Open if view.now.since(turn.received_at) > give_up_after => Plan::GiveUp(turn),
-            TurnState::Open => Plan::Again(turn),
-            TurnState::Asking { .. } | TurnState::Unknown { .. } => Plan::Look(turn),
+        let age = age(turn.received_at, turn.dormant, channel, view.now);
+        let role = turn.role;
+        return match (turn.state, age) {
+            (TurnState::Open, Age::Young) => Plan::Again(turn),
+            (TurnState::Open, Age::Old | Age::Expired) => Plan::EndTurn(turn, Ending::too_old(age, channel, role)),
+            (TurnState::Asking { .. } | TurnState::Unknown { .. }, _) => Plan::Look(turn),
         };
     }
     let mut waiting = view.waiting;
@@ -131,9 +164,9 @@ pub fn plan(view: LaneView, channel: &Channel) -> Plan {
     if view.now.since(first_received) < conversations.merge_window.0 {
         return Plan::Rest;
     }
-    let is_old = |message: &Waiting| view.now.since(message.received_at) > give_up_after;
-    let kind = |message: &Waiting| Kind::of(message, channel, is_old(message));
-    let Some(first) = waiting.first().map(kind) else { return Plan::Rest };
+    let age = |message: &Waiting| age(message.received_at, message.dormant, channel, view.now);
+    let kind = |message: &Waiting| Kind::of(message, channel, age(message));
+    let Some((first, age)) = waiting.first().map(|message| (kind(message), age(message))) else { return Plan::Rest };
     let Some(batch) = head(waiting, channel, first, kind) else { return Plan::Rest };
     let idle = |last| conversations.idle_timeout.0.is_some_and(|limit| view.now.since(last) > limit);
     let goes_on =
@@ -142,14 +175,18 @@ pub fn plan(view: LaneView, channel: &Channel) -> Plan {
     let role = batch.role;
     match first {
         Kind::Foreign(reason) => Plan::End(batch, Ending::dropped(reason)),
-        Kind::Unclear { is_old: false } => Plan::Hold,
+        Kind::Unclear if age == Age::Young => Plan::Hold,
         // Nobody is told anything who may be a stranger.
-        Kind::Unclear { is_old: true } => Plan::End(batch, Ending::gave_up(channel, role).without_words()),
+        Kind::Unclear => Plan::End(batch, Ending::too_old(age, channel, role).without_words()),
         Kind::Blank => Plan::End(batch, Ending::dropped("blank")),
-        Kind::ResetWord => Plan::End(batch, Ending::reset(channel, view.generation + 1)),
+        Kind::ResetWord => {
+            let ending = Ending::reset(channel, view.generation + 1);
+            Plan::End(batch, if age == Age::Expired { ending.without_words() } else { ending })
+        }
+        Kind::TooLong if age == Age::Expired => Plan::End(batch, Ending::expired()),
         Kind::TooLong => Plan::End(batch, Ending::too_long(channel, role)),
-        Kind::Question { is_old: true } => Plan::End(batch, Ending::gave_up(channel, role)),
-        Kind::Question { is_old: false } => Plan::Begin(batch),
+        Kind::Question(Age::Young) => Plan::Begin(batch),
+        Kind::Question(Age::Old | Age::Expired) => Plan::End(batch, Ending::too_old(age, channel, role)),
     }
 }
 
@@ -159,24 +196,20 @@ enum Kind {
     /// For somebody else: the reason.
     Foreign(&'static str),
     /// Whether it is for us is not known yet.
-    Unclear {
-        is_old: bool,
-    },
+    Unclear,
     Blank,
     ResetWord,
     TooLong,
     /// What is too old to be asked takes nothing with it that isn't.
-    Question {
-        is_old: bool,
-    },
+    Question(Age),
 }
 
 impl Kind {
-    fn of(message: &Waiting, channel: &Channel, is_old: bool) -> Self {
+    fn of(message: &Waiting, channel: &Channel, age: Age) -> Self {
         match channel.platform.recipient(&message.address) {
             Recipient::OtherAccount => return Self::Foreign("other_account"),
             Recipient::OtherBot if !channel.accept.contains(&Accept::All) => return Self::Foreign("not_addressed"),
-            Recipient::Unknown => return Self::Unclear { is_old },
+            Recipient::Unknown => return Self::Unclear,
             Recipient::OtherBot | Recipient::Us => {}
         }
         if message.text.trim().is_empty() {
@@ -186,7 +219,7 @@ impl Kind {
         } else if message.role == Role::User && channel.conversations.is_reset_word(&message.text) {
             Self::ResetWord
         } else {
-            Self::Question { is_old }
+            Self::Question(age)
         }
     }
 }
@@ -198,7 +231,7 @@ fn head(waiting: Vec<Waiting>, channel: &Channel, first_kind: Kind, kind: impl F
     let first = waiting.next()?;
     let alone = channel.conversations.burst == Burst::Queue
         || first.role != Role::User
-        || !matches!(first_kind, Kind::Question { .. });
+        || !matches!(first_kind, Kind::Question(_));
     let mut batch = Batch {
         members: vec![first.id],
         in_reply_to: vec![first.delivery_key],
@@ -236,10 +269,11 @@ fn head(waiting: Vec<Waiting>, channel: &Channel, first_kind: Kind, kind: impl F
     Some(batch)
 }
 
-/// Our name for a chat's conversation of one generation: keyed, so nobody else can guess or forge it.
-pub fn reference(installation_key: &[u8; 32], channel: &ChannelName, chat: &ChatRef, generation: u32) -> String {
-    let generation = generation.to_string();
-    let parts = ["conversation", channel.as_str(), chat.as_str(), &generation].join("\0");
+/// Our name for a chat's conversation of one generation: keyed, so nobody else can guess or forge it. The lane's
+/// number never comes again: a chat that was forgotten doesn't find its old conversations.
+pub fn reference(installation_key: &[u8; 32], lease: &Lease, generation: u32) -> String {
+    let (lane, generation) = (lease.lane.0.to_string(), generation.to_string());
+    let parts = ["conversation", lease.channel.as_str(), lease.chat_ref.as_str(), &lane, &generation].join("\0");
     let mut hex = hmac_hex(installation_key, &[parts.as_bytes()]);
     hex.truncate(32);
     hex

@@ -28,7 +28,7 @@ use crate::domain::id::{BotId, ChannelName, DeliveryKey, InteractionId, MessageI
 use crate::domain::message::{Reply, ReplyKind, Role};
 use crate::fini::{Ask, AskError, Event, EventKind, Target};
 use crate::platform::Rendering;
-use crate::store::{Admission, Asking, Doubt, NewPart, Next, StoreError, Turn, TurnEnd, TurnOutcome, Work};
+use crate::store::{Admission, Asking, Doubt, EXPIRED, NewPart, Next, StoreError, Turn, TurnEnd, TurnOutcome, Work};
 
 /// After a call that certainly had no effect.
 pub(super) const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -204,10 +204,7 @@ impl Turns {
                 Ok(Lane::Released)
             }
             Plan::End(batch, ending) => self.end(held, channel, batch.into(), ending, &[], now).await,
-            Plan::GiveUp(turn) => {
-                let ending = Ending::gave_up(channel, turn.role);
-                self.end(held, channel, turn.into(), ending, &[], now).await
-            }
+            Plan::EndTurn(turn, ending) => self.end(held, channel, turn.into(), ending, &[], now).await,
             Plan::Begin(batch) => self.ask(held, channel, batch.into(), now).await,
             Plan::Again(turn) => self.ask(held, channel, turn.into(), now).await,
             Plan::Look(turn) => self.look_up(held, channel, turn, now).await,
@@ -239,12 +236,13 @@ impl Turns {
             Aim::Abandon => question.generation += 1,
             Aim::Conversation(_) | Aim::New => {}
         }
-        let reference = plan::reference(
-            &self.foundation.installation_key,
-            &channel.name,
-            &held.lease.chat_ref,
-            question.generation,
-        );
+        let begun_before = match aim {
+            Aim::New | Aim::Abandon => store.conversation(held.lease.lane, question.generation).await?,
+            _ => None,
+        };
+        let reference = begun_before
+            .map(|conversation| conversation.reference)
+            .unwrap_or_else(|| plan::reference(&self.foundation.installation_key, &held.lease, question.generation));
         let asking = Asking {
             turn: question.turn,
             members: std::mem::take(&mut question.members),
@@ -431,6 +429,10 @@ impl Turns {
         }
         match &ending.outcome {
             TurnOutcome::Answered => {}
+            // Without a word to anybody: it is long forgotten.
+            TurnOutcome::Expired => {
+                tracing::warn!(chat = %held.lease.chat_ref, channel = %channel.name, "a turn expired");
+            }
             TurnOutcome::Dropped { .. } if replies.is_empty() => replies.push(plain(ReplyKind::NoReply, "")),
             TurnOutcome::Dropped { .. } => {}
             TurnOutcome::Failed { reason, .. } | TurnOutcome::Held { reason, .. } => {
@@ -470,6 +472,7 @@ impl Turns {
             TurnOutcome::Dropped { reason } => reason,
             TurnOutcome::Failed { .. } => "failed",
             TurnOutcome::Held { .. } => "held",
+            TurnOutcome::Expired => EXPIRED,
         };
         self.foundation.metrics.turn(channel.name.as_str(), label, now.since(question.received_at));
         let end = TurnEnd {

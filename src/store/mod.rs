@@ -11,6 +11,7 @@
 
 mod column;
 pub mod postgres;
+pub mod retention;
 pub mod sqlite;
 mod steps;
 mod types;
@@ -24,6 +25,7 @@ use serde_json::Value;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
 use crate::domain::message::{ReportOutcome, Reported};
+pub use retention::{EXPIRED, Removed, Retention};
 pub use types::*;
 
 #[derive(Debug, thiserror::Error)]
@@ -165,8 +167,11 @@ pub trait Store: Send + Sync + 'static {
 
     async fn stats(&self) -> Result<Stats>;
 
-    /// Removes the text of messages that ended longer ago than `keep`; ids and times stay. Returns how many.
-    async fn prune(&self, keep: Duration) -> Result<u64>;
+    // retention ----------------------------------------------------------------------------------
+
+    /// Ends, prunes and forgets what is due, in short transactions. Afterwards nothing of what was removed is left
+    /// in the rows, nor, as soon as nobody reads old pages any more, in files that the store itself writes.
+    async fn enforce_retention(&self, retention: &Retention) -> Result<Removed>;
 }
 
 /// `[store]`
@@ -175,9 +180,12 @@ pub trait Store: Send + Sync + 'static {
 pub struct Config {
     /// `sqlite:PATH`, relative to the working directory, or `postgres://…`; may be written `env:NAME` or `file:PATH`.
     pub url: crate::domain::secret::Secret,
-    /// How long the text of finished messages is kept; then ids and times only.
+    /// How long the text of finished messages is kept, and all that may quote it; then ids and times only.
     #[schemars(extend("examples" = ["30d"]))]
     pub keep: crate::domain::span::Span,
+    /// After this long since a message's receipt its ids and times go, too, and with its last message the chat.
+    /// Not below 9 days, not below `keep`.
+    pub forget: crate::domain::span::Span,
 }
 
 impl Default for Config {
@@ -185,6 +193,7 @@ impl Default for Config {
         Self {
             url: crate::domain::secret::Secret::new("sqlite:data/fini-bridge.db"),
             keep: crate::domain::span::Span::secs(30 * 24 * 3600),
+            forget: crate::domain::span::Span::secs(90 * 24 * 3600),
         }
     }
 }

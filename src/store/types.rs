@@ -155,6 +155,8 @@ pub struct Waiting {
     pub user_attributes: Map<String, Value>,
     pub bot_id: BotId,
     pub address: Value,
+    /// It came, or has waited, while nobody worked on its channel.
+    pub dormant: bool,
 }
 
 /// One question to Fini. Who belongs to it is fixed from the moment that its call may have left.
@@ -174,6 +176,8 @@ pub struct Turn {
     pub state: TurnState,
     /// Calls that were begun.
     pub asked: u32,
+    /// One of its messages came, or has waited, while nobody worked on the channel.
+    pub dormant: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -297,6 +301,8 @@ pub enum TurnOutcome {
         reason: String,
         detail: String,
     },
+    /// Failed as [`EXPIRED`](super::EXPIRED): nobody could work on it in time, and nobody is told.
+    Expired,
 }
 
 // ---------------------------------------------------------------------------------------------- conversations

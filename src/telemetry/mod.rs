@@ -35,6 +35,11 @@ struct Call {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Step {
+    step: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CallOnly {
     call: String,
 }
@@ -58,6 +63,7 @@ pub struct Metrics {
     turns: PerChannel,
     deliveries: PerChannel,
     unknown_sends: PerChannel,
+    retention: Family<Step, Counter>,
     repeated_calls: PerChannel,
     conversations: PerChannel,
     reports: PerChannel,
@@ -81,6 +87,7 @@ impl Default for Metrics {
             turns: Family::default(),
             deliveries: Family::default(),
             unknown_sends: Family::default(),
+            retention: Family::default(),
             repeated_calls: Family::default(),
             conversations: Family::default(),
             reports: Family::default(),
@@ -116,6 +123,11 @@ impl Metrics {
             "repeated_calls",
             "Calls to Fini made again after looks that found nothing, by how the one before had ended",
             self.repeated_calls.clone(),
+        );
+        all.register(
+            "retention",
+            "Messages that ended because nobody could work on them, lost their text, or were forgotten, by this step",
+            self.retention.clone(),
         );
         all.register("conversations", "Fini conversations, by what happened to them", self.conversations.clone());
         all.register("delivery_reports", "What platforms said later about parts", self.reports.clone());
@@ -161,6 +173,10 @@ impl Metrics {
 
     pub fn unknown_send(&self, channel: &str, decision: &str) {
         count(&self.unknown_sends, channel, decision);
+    }
+
+    pub fn retention(&self, step: &str, number: u64) {
+        self.retention.get_or_create(&Step { step: step.into() }).inc_by(number);
     }
 
     pub fn repeated_call(&self, channel: &str, after: &str) {

@@ -52,6 +52,21 @@ impl Backend for Database {
     async fn beside(&self) -> Arc<dyn Store> {
         self.open(Mode::Serve).await
     }
+
+    async fn execute(&self, sql: &str) {
+        self.client.batch_execute(&format!("SET search_path = fini_bridge; {sql}")).await.unwrap();
+    }
+
+    async fn text_columns(&self) -> Vec<(String, String)> {
+        let sql = "SELECT table_name::text, column_name::text FROM information_schema.columns
+            WHERE table_schema = 'fini_bridge' AND data_type NOT IN ('bigint', 'integer', 'boolean')";
+        self.client.query(sql, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
+
+    async fn values(&self, table: &str, column: &str) -> Vec<String> {
+        let sql = format!("SELECT {column}::text FROM fini_bridge.{table} WHERE {column} IS NOT NULL");
+        self.client.query(&sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    }
 }
 
 pub async fn world() -> World {

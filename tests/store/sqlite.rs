@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use fini_bridge::domain::clock::{Clock, ManualClock, Timestamp};
+use fini_bridge::domain::id::ChannelName;
 use fini_bridge::store::sqlite::{Mode, OpenError, Sqlite};
-use fini_bridge::store::{Accepted, NewItem, Store, StoreError};
+use fini_bridge::store::{Accepted, NewItem, Retention, Store, StoreError};
 use tempfile::TempDir;
 
-use crate::actors::{accept, message, say};
+use crate::actors::{accept, deliver, message, part, say, turn, unusable};
 use crate::{Backend, World};
 
 struct File {
@@ -30,6 +31,12 @@ impl File {
 }
 
 impl File {
+    fn raw(&self) -> rusqlite::Connection {
+        let raw = rusqlite::Connection::open(self.path()).unwrap();
+        raw.busy_timeout(Duration::from_secs(10)).unwrap();
+        raw
+    }
+
     fn log(&self) -> PathBuf {
         PathBuf::from(format!("{}-wal", self.path().display()))
     }
@@ -60,6 +67,26 @@ impl Backend for File {
 
     async fn beside(&self) -> Arc<dyn Store> {
         self.open(Mode::Tool).await.unwrap()
+    }
+
+    async fn execute(&self, sql: &str) {
+        self.raw().execute_batch(sql).unwrap();
+    }
+
+    async fn text_columns(&self) -> Vec<(String, String)> {
+        let raw = self.raw();
+        let sql = "SELECT t.name, c.name FROM sqlite_schema AS t, pragma_table_info(t.name) AS c
+            WHERE t.type = 'table' AND c.type NOT IN ('INTEGER', 'INT4')";
+        let mut found = raw.prepare(sql).unwrap();
+        found.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
+    }
+
+    async fn values(&self, table: &str, column: &str) -> Vec<String> {
+        let raw = self.raw();
+        let sql = format!("SELECT CAST({column} AS BLOB) FROM {table} WHERE {column} IS NOT NULL");
+        let mut found = raw.prepare(&sql).unwrap();
+        let values = found.query_map([], |row| row.get::<_, Vec<u8>>(0)).unwrap();
+        values.map(|value| String::from_utf8_lossy(&value.unwrap()).into_owned()).collect()
     }
 }
 
@@ -193,4 +220,38 @@ async fn the_log_is_written_back_beside_the_writer() {
         assert!(std::time::Instant::now() < deadline, "no checkpoint");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// A store that runs for years does not grow: a busy day is like another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_file_is_no_larger_after_a_month_than_after_twelve_days() {
+    let file = file();
+    let store = file.open(Mode::Serve).await.unwrap();
+    let day = Duration::from_secs(24 * 3600);
+    let retention = Retention {
+        keep: day,
+        forget: day * 9,
+        give_up_after: day,
+        overrides: vec![],
+        active: vec![ChannelName::new("shop")],
+    };
+    let mut sizes = Vec::new();
+    for number in 1..=30 {
+        for chat in 0..25 {
+            // Some chats write every day, most once.
+            let chat = if chat < 5 { format!("regular-{chat}") } else { format!("guest-{number}-{chat}") };
+            say(store.as_ref(), &chat, &"what is the state of my order? ".repeat(20)).await;
+            turn(store.as_ref(), vec![part(0, "It is on its way. "), part(0, "Anything else?")]).await;
+            deliver(store.as_ref()).await;
+        }
+        store.accept(vec![NewItem::Unusable(unusable(&format!("raw-{number}")))]).await.unwrap();
+        file.pass(day).await;
+        store.enforce_retention(&retention).await.unwrap();
+        let files = std::fs::read_dir(file.path().parent().unwrap()).unwrap();
+        sizes.push(files.map(|entry| entry.unwrap().metadata().unwrap().len()).sum::<u64>());
+    }
+    println!("{sizes:?}");
+    assert!(sizes[29] * 10 <= sizes[11] * 11, "{sizes:?}");
+    let health: String = file.raw().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(health, "ok");
 }

@@ -9,6 +9,7 @@ use super::reader::Reader;
 use super::tree::{Node, Path};
 use crate::domain::problem::Problem;
 use crate::domain::secret::Secret;
+use crate::domain::span::Span;
 use crate::pipeline::channel::{Conversations, Replies};
 use crate::platform;
 use crate::store::postgres::{self, OpenError};
@@ -41,6 +42,8 @@ pub(super) fn judge(reader: &mut Reader<'_>, tree: &Node, settings: &Settings) {
     found.problems.into_iter().for_each(|problem| reader.found(tree, &top, problem));
     found.warnings.into_iter().for_each(|warning| reader.warn(tree, &top, warning));
 }
+
+const SHORTEST_FORGET: Span = Span::secs(9 * 24 * 3600);
 
 struct Found {
     problems: Vec<Problem>,
@@ -148,6 +151,7 @@ impl Found {
     }
 
     fn store(&mut self, settings: &Settings) {
+        self.retention(&settings.store);
         let url = settings.store.url.expose();
         let example = "write \"sqlite:data/fini-bridge.db\"";
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
@@ -167,6 +171,18 @@ impl Found {
                 self.problem("store.url", "would be a file at the root of the disk", instead);
             }
             Some(_) => {}
+        }
+    }
+
+    fn retention(&mut self, store: &crate::store::Config) {
+        if store.forget < SHORTEST_FORGET {
+            let problem = "is shorter than 9 days: messages that are delivered again are recognised for 8";
+            self.problem("store.forget", problem, "write a length of time such as \"90d\"");
+        } else if store.forget < store.keep {
+            let problem =
+                format!("is {}, shorter than store.keep: nothing is kept longer than its message", store.forget);
+            let instead = format!("write forget = \"{}\" or more, or a shorter keep", store.keep);
+            self.problem("store.forget", problem, instead);
         }
     }
 

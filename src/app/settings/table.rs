@@ -45,6 +45,7 @@ pub fn table(settings: &Settings) -> String {
         _ => rows.secret("store.url", true),
     }
     rows.add("store.keep", store.keep);
+    rows.add("store.forget", store.forget);
     rows.section("conversations");
     rows.conversations("conversations", conversations);
     rows.section("replies");

@@ -4,10 +4,11 @@ use serde_json::json;
 
 use super::*;
 use crate::domain::clock::ManualClock;
-use crate::domain::id::TurnId;
+use crate::domain::id::{ChannelName, ChatRef, LaneId, TurnId};
 use crate::http::Http;
 use crate::pipeline::channel::{Conversations, Replies};
 use crate::platform::{self, Common, Surroundings};
+use crate::store::Work;
 
 const NOW: i64 = 1_790_000_000;
 const DAY: u64 = 24 * 3600;
@@ -27,6 +28,7 @@ fn channel(conversations: &str) -> Channel {
         accept: vec![Accept::Direct],
         conversations: toml::from_str::<Conversations>(conversations).unwrap(),
         replies: Replies { failure_text: "Sorry.".to_owned(), ..Replies::default() },
+        keep: Duration::from_secs(30 * DAY),
         key: 0,
     }
 }
@@ -42,6 +44,7 @@ fn message(text: &str) -> Waiting {
         role: Role::User,
         text: text.to_owned(),
         too_long: false,
+        dormant: false,
         user_attributes: Map::new(),
         bot_id: BotId::new("bot"),
         address: json!({ "of": text }),
@@ -83,6 +86,7 @@ fn ended(plan: Plan) -> (Batch, Ending) {
 fn reason(ending: &Ending) -> &str {
     match &ending.outcome {
         TurnOutcome::Answered => "",
+        TurnOutcome::Expired => "expired",
         TurnOutcome::Dropped { reason } | TurnOutcome::Failed { reason, .. } | TurnOutcome::Held { reason, .. } => {
             reason
         }
@@ -217,6 +221,23 @@ fn what_waited_too_long_fails_and_takes_nothing_with_it() {
 }
 
 #[test]
+fn what_nobody_could_work_on_for_long_expires_without_a_word() {
+    let aged = |text: &str, days: u64| {
+        with(text, |it| it.received_at = Timestamp::from_secs(NOW).minus(Duration::from_secs(days * DAY + 1)))
+    };
+    let (batch, ending) = ended(plan(view(vec![aged("x", 31), aged("y", 2)]), &channel("")));
+    assert_eq!((batch.members.len(), reason(&ending), ending.text.as_str()), (1, "expired", ""));
+    let mut dormant = aged("x", 1);
+    dormant.dormant = true;
+    assert_eq!(reason(&ended(plan(view(vec![dormant]), &channel(""))).1), "expired");
+    let mut long = aged("x", 31);
+    long.too_long = true;
+    assert_eq!(reason(&ended(plan(view(vec![long]), &channel(""))).1), "expired");
+    let (_, reset) = ended(plan(view(vec![aged("new chat", 31)]), &channel(RESET)));
+    assert_eq!((reason(&reset), reset.text.as_str(), reset.new_generation), ("reset", "", Some(3)));
+}
+
+#[test]
 fn a_message_that_may_be_a_strangers_waits_and_in_the_end_nobody_is_told_anything() {
     let unclear = |text| with(text, |it| it.address = json!({ "accounts": ["T0OTHER"] }));
     assert!(matches!(plan(view(vec![unclear("whose?"), message("ours")]), &channel("")), Plan::Hold));
@@ -268,12 +289,17 @@ fn a_turn_that_was_begun_comes_before_what_waits() {
         received_at: Timestamp::from_secs(NOW).minus(Duration::from_secs(age)),
         state,
         asked: 1,
+        dormant: false,
     };
     let since = Timestamp::from_secs(NOW - 5);
     let with = |turn| LaneView { turn: Some(turn), ..view(vec![message("waits")]) };
     let channel = channel("");
     assert!(matches!(plan(with(turn(TurnState::Open, 9)), &channel), Plan::Again(_)));
-    assert!(matches!(plan(with(turn(TurnState::Open, DAY + 1)), &channel), Plan::GiveUp(_)));
+    let ends_as = |age| match plan(with(turn(TurnState::Open, age)), &channel) {
+        Plan::EndTurn(_, ending) => reason(&ending).to_owned(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((ends_as(DAY + 1).as_str(), ends_as(31 * DAY + 1).as_str()), ("gave_up", "expired"));
     assert!(matches!(plan(with(turn(TurnState::Asking { since }, DAY + 1)), &channel), Plan::Look(_)));
     let unknown = TurnState::Unknown { asked_at: since, since, answered: false, looks: 3 };
     assert!(matches!(plan(with(turn(unknown, 9)), &channel), Plan::Look(_)));
@@ -287,4 +313,20 @@ fn each_limit_has_its_reason() {
         let ending = Ending::beyond(limit);
         assert_eq!((reason(&ending), ending.text.as_str()), (expected, ""));
     }
+}
+
+#[test]
+fn a_chat_that_was_forgotten_has_another_reference_than_before() {
+    let lease = |lane| Lease {
+        lane: LaneId(lane),
+        work: Work::Turns,
+        fence: 1,
+        channel: ChannelName::new("shop"),
+        chat_ref: ChatRef::new("ref"),
+    };
+    let reference = |lane, generation| reference(&[7; 32], &lease(lane), generation);
+    assert_eq!(reference(1, 1), reference(1, 1));
+    assert_ne!(reference(1, 1), reference(2, 1));
+    assert_ne!(reference(1, 1), reference(1, 2));
+    assert_ne!(reference(1, 11), reference(11, 1));
 }

@@ -173,7 +173,8 @@ async fn mark_sent(tx: &Tx<'_>, part: &Part) -> Result<()> {
 
 async fn fail(tx: &Tx<'_>, part: &Part, reason: &str, detail: Option<&str>) -> Result<()> {
     tx.run(
-        "UPDATE fini_bridge.parts SET state = 'failed', reason = $1, detail = $2 WHERE seq = $3",
+        "UPDATE fini_bridge.parts SET state = 'failed', reason = $1, detail = CASE WHEN part IS NOT NULL THEN $2 END
+         WHERE seq = $3",
         params![reason, detail, part.seq],
     )
     .await?;
@@ -206,7 +207,8 @@ pub(super) async fn settle(tx: &Tx<'_>, turn: &str) -> Result<()> {
                 FROM parts
             ) AS verdicts ORDER BY rank, seq LIMIT 1
          )
-         UPDATE fini_bridge.messages AS m SET state = v.state, reason = v.reason, detail = v.detail,
+         UPDATE fini_bridge.messages AS m SET state = v.state, reason = v.reason,
+            detail = CASE WHEN NOT m.pruned THEN v.detail END,
             ended_at = CASE WHEN v.state = 'answered' THEN NULL ELSE coalesce(m.ended_at, $2) END
          FROM verdict AS v
          WHERE m.turn = $1 AND EXISTS (SELECT 1 FROM fini_bridge.turns WHERE id = $1 AND state = 'answered')",
@@ -247,8 +249,11 @@ pub(super) async fn report(tx: &Tx<'_>, channel: &ChannelName, of: &Reported, ou
         }
     };
     let Some((id, lane)) = found else { return Ok(false) };
-    lanes::lock(tx, lane, Work::Deliveries).await?;
-    let part = by_id(tx, id, channel).await?.ok_or_else(|| corrupt("a part is gone"))?;
+    // Its chat may be forgotten at this moment.
+    if lanes::find_and_lock(tx, lane, Work::Deliveries).await?.is_none() {
+        return Ok(false);
+    }
+    let Some(part) = by_id(tx, id, channel).await? else { return Ok(false) };
     if *outcome == ReportOutcome::Delivered {
         tx.run(
             "UPDATE fini_bridge.parts SET delivered_at = $1 WHERE seq = $2 AND delivered_at IS NULL",

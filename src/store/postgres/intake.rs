@@ -83,6 +83,10 @@ pub(super) async fn accept(tx: &Tx<'_>, calls: &[&[NewItem]], busy: Busy) -> Res
     let mut lanes = lanes(tx, wanted).await?;
     // From here on nobody else writes in these lanes: their order is that of the acknowledgements.
     let locked = lock(tx, lanes.values().copied(), busy).await?;
+    if busy == Busy::WaitedFor {
+        // The others were forgotten while they were waited for: these chats begin anew.
+        lanes.retain(|_, lane| locked.contains(lane));
+    }
     for call in &mut calls {
         let free = |item: &Item<'_>| {
             known.contains_key(&item.key)

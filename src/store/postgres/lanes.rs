@@ -142,14 +142,18 @@ pub(super) struct Scheduled {
 
 /// Whoever writes in a lane begins with this: what it then reads is what is committed.
 pub(super) async fn lock(tx: &Tx<'_>, lane: LaneId, work: Work) -> Result<Scheduled> {
+    find_and_lock(tx, lane, work).await?.ok_or_else(|| super::tx::corrupt("a lane is gone"))
+}
+
+/// `None`: the chat is forgotten.
+pub(super) async fn find_and_lock(tx: &Tx<'_>, lane: LaneId, work: Work) -> Result<Option<Scheduled>> {
     tx.one(
         "SELECT due_at, owner IS NOT NULL, fence, woken FROM fini_bridge.schedule
          WHERE lane = $1 AND work = $2 FOR UPDATE",
         params![lane.0, name(work)],
         |row| Ok(Scheduled { due_at: get(row, 0)?, owned: get(row, 1)?, fence: get(row, 2)?, woken: get(row, 3)? }),
     )
-    .await?
-    .ok_or_else(|| super::tx::corrupt("a lane is gone"))
+    .await
 }
 
 /// Every write that follows from the work in a lane begins with this.

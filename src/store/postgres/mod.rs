@@ -18,8 +18,9 @@ mod intake;
 mod lanes;
 mod link;
 mod looking;
-mod mending;
 mod open;
+mod retention;
+mod retry;
 mod tls;
 mod turns;
 mod tx;
@@ -39,13 +40,15 @@ use self::link::{Connector, Pool};
 pub use self::open::OpenError;
 use super::{
     Accepted, Admission, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Doubt, Filter, LaneView, Lease,
-    Mode, NewItem, Next, Outgoing, Renewed, Result, Retried, SendEnd, Stats, Store, StoreError, Story, TurnEnd, Want,
-    Work,
+    Mode, NewItem, Next, Outgoing, Removed, Renewed, Result, Retention, Retried, SendEnd, Stats, Store, StoreError,
+    Story, TurnEnd, Want, Work,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
 use crate::domain::message::{ReportOutcome, Reported};
 use crate::domain::secret::Secret;
+
+const ROWS: u64 = super::retention::ROWS_AT_ONCE as u64;
 
 /// Gives the URL as it is now: the password of a new connection is the one of that moment.
 pub type Source = Arc<dyn Fn() -> Secret + Send + Sync>;
@@ -82,6 +85,57 @@ impl Postgres {
         let batches = Batches::start(Arc::clone(&core));
         let background = background.into_iter().map(AbortOnDropHandle::new).collect();
         Ok(Arc::new(Self { core, batches, _background: background }))
+    }
+}
+
+impl Postgres {
+    async fn expire(&self, retention: &Retention) -> Result<u64> {
+        while self.core.write(|tx| retention::mark_dormant(tx, retention).boxed()).await? == ROWS {}
+        let (mut expired, mut behind) = (0, LaneId(0));
+        loop {
+            let lanes = self.core.read(|tx| retention::expiring(tx, retention, behind).boxed()).await?;
+            let Some(last) = lanes.last() else { return Ok(expired) };
+            behind = *last;
+            for lane in lanes {
+                loop {
+                    let ended = self.core.write(|tx| retention::expire(tx, retention, lane).boxed()).await?;
+                    expired += ended;
+                    if ended < ROWS {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn prune(&self, keep: Duration) -> Result<u64> {
+        let mut pruned = 0;
+        loop {
+            let some = self.core.write(|tx| retention::prune_messages(tx, tx.now.minus(keep)).boxed()).await?;
+            pruned += some;
+            if some < ROWS {
+                break;
+            }
+        }
+        while self.core.write(|tx| retention::prune_turns(tx, tx.now.minus(keep)).boxed()).await? == ROWS {}
+        Ok(pruned)
+    }
+
+    async fn forget(&self, forget: Duration) -> Result<u64> {
+        let (mut forgotten, mut next) = (0, Some(0));
+        while let Some(behind) = next {
+            let step = self.core.write(|tx| retention::forget_messages(tx, tx.now.minus(forget), behind).boxed());
+            let step = step.await?;
+            forgotten += step.forgotten;
+            next = step.behind;
+        }
+        let mut behind = LaneId(0);
+        loop {
+            let empty = self.core.read(|tx| retention::empty_lanes(tx, tx.now.minus(forget), behind).boxed()).await?;
+            let Some(last) = empty.last() else { return Ok(forgotten) };
+            behind = *last;
+            self.core.write(|tx| retention::forget_lanes(tx, &empty).boxed()).await?;
+        }
     }
 }
 
@@ -213,23 +267,18 @@ impl Store for Postgres {
     }
 
     async fn retry(&self, message: MessageId) -> Result<Retried> {
-        self.core.write(|tx| mending::retry(tx, message).boxed()).await
+        self.core.write(|tx| retry::retry(tx, message).boxed()).await
     }
 
     async fn stats(&self) -> Result<Stats> {
         self.core.read(|tx| looking::stats(tx).boxed()).await
     }
 
-    async fn prune(&self, keep: Duration) -> Result<u64> {
-        let mut pruned = 0;
-        loop {
-            let some = self.core.write(|tx| mending::prune_messages(tx, keep).boxed()).await?;
-            pruned += some;
-            if some < mending::PRUNED_AT_ONCE {
-                break;
-            }
-        }
-        while self.core.write(|tx| mending::prune_turns(tx, keep).boxed()).await? == mending::PRUNED_AT_ONCE {}
-        Ok(pruned)
+    async fn enforce_retention(&self, retention: &Retention) -> Result<Removed> {
+        Ok(Removed {
+            expired: self.expire(retention).await?,
+            pruned: self.prune(retention.keep).await?,
+            forgotten: self.forget(retention.forget).await?,
+        })
     }
 }

@@ -11,6 +11,7 @@ use super::{conversations, deliveries};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{BotId, DeliveryKey, LaneId, MessageId, SenderRef, TurnId};
 use crate::domain::span::Rate;
+use crate::store::retention::{EXPIRED, EXPIRED_DETAIL};
 use crate::store::steps::HORIZON;
 use crate::store::{
     Admission, Asking, Doubt, LaneView, Lease, Limit, Limits, Result, Turn, TurnEnd, TurnOutcome, TurnState, Waiting,
@@ -29,7 +30,8 @@ pub(super) async fn look(tx: &Tx<'_>, lease: &Lease) -> Result<LaneView> {
         .await?
         .ok_or_else(|| corrupt("a lane is gone"))?;
     let current = "SELECT id, generation, bot_id, role, content, user_attributes, address, received_at,
-            state, asked, asked_at, unknown_since, answered, looks
+            state, asked, asked_at, unknown_since, answered, looks,
+            EXISTS (SELECT 1 FROM fini_bridge.messages AS m WHERE m.turn = turns.id AND m.dormant)
         FROM fini_bridge.turns WHERE lane = $1 AND ended_at IS NULL";
     let mut turn = tx.one(current, params![lane], read_turn).await?;
     if let Some(turn) = &mut turn {
@@ -40,7 +42,7 @@ pub(super) async fn look(tx: &Tx<'_>, lease: &Lease) -> Result<LaneView> {
     let waiting = tx
         .all(
             "SELECT id, delivery_key, waiting_since, sort_at, sender, role, text, user_attributes, bot_id, address,
-                too_long
+                too_long, dormant
              FROM fini_bridge.messages WHERE lane = $1 AND state = 'received' ORDER BY seq LIMIT $2",
             params![lane, WAITING_LIMIT],
             read_waiting,
@@ -241,6 +243,7 @@ pub(super) async fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()>
         TurnOutcome::Dropped { reason } => ("dropped", Some(reason.as_str()), None),
         TurnOutcome::Failed { reason, detail } => ("failed", Some(reason.as_str()), Some(detail.as_str())),
         TurnOutcome::Held { reason, detail } => ("held", Some(reason.as_str()), Some(detail.as_str())),
+        TurnOutcome::Expired => ("failed", Some(EXPIRED), Some(EXPIRED_DETAIL)),
     };
     tx.run(
         "UPDATE fini_bridge.turns SET state = $1, reason = $2, detail = $3, ended_at = $4, event_kinds = $5
@@ -251,7 +254,7 @@ pub(super) async fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()>
     deliveries::put(tx, lease, end).await?;
     match end.outcome {
         TurnOutcome::Answered => deliveries::settle(tx, &turn).await?,
-        TurnOutcome::Dropped { .. } | TurnOutcome::Failed { .. } | TurnOutcome::Held { .. } => {
+        TurnOutcome::Dropped { .. } | TurnOutcome::Failed { .. } | TurnOutcome::Held { .. } | TurnOutcome::Expired => {
             tx.run(
                 "UPDATE fini_bridge.messages SET state = $1, reason = $2, detail = $3, ended_at = $4 WHERE turn = $5",
                 params![state, reason, detail, tx.now(), &turn],
@@ -262,9 +265,11 @@ pub(super) async fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()>
     if end.outcome == TurnOutcome::Answered || !end.events.is_empty() {
         conversations::answered(tx, lease.lane, generation, end).await?;
     }
+    let last_turn_at = (end.outcome != TurnOutcome::Expired).then(|| tx.now());
     tx.run(
-        "UPDATE fini_bridge.lanes SET last_turn_at = $1, generation = greatest(generation, $3) WHERE id = $2",
-        params![tx.now(), lease.lane.0, end.new_generation.unwrap_or_default()],
+        "UPDATE fini_bridge.lanes SET last_turn_at = coalesce($1, last_turn_at), generation = greatest(generation, $3)
+         WHERE id = $2",
+        params![last_turn_at, lease.lane.0, end.new_generation.unwrap_or_default()],
     )
     .await?;
     tx.ring_ended();
@@ -328,6 +333,7 @@ fn read_waiting(row: &Row) -> Result<Waiting> {
         bot_id: BotId::new(get::<String>(row, 8)?),
         address: from_json(get(row, 9)?)?,
         too_long: get(row, 10)?,
+        dormant: get(row, 11)?,
     })
 }
 
@@ -356,5 +362,6 @@ fn read_turn(row: &Row) -> Result<Turn> {
         received_at: Timestamp::from_millis(get(row, 7)?),
         state,
         asked: count(get(row, 9)?),
+        dormant: get(row, 14)?,
     })
 }

@@ -179,7 +179,12 @@ impl Tx<'_> {
     fn failed(&self, error: &Error) -> StoreError {
         if matches!(
             error.code(),
-            Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::UNIQUE_VIOLATION)
+            Some(
+                &SqlState::T_R_SERIALIZATION_FAILURE
+                    | &SqlState::T_R_DEADLOCK_DETECTED
+                    | &SqlState::UNIQUE_VIOLATION
+                    | &SqlState::FOREIGN_KEY_VIOLATION
+            )
         ) {
             self.again.store(true, Ordering::Relaxed);
         }

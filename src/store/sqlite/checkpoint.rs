@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// waits for the moment that it takes to begin it anew.
 const BOUND: i64 = 16_384;
 
-const NOT_WRITTEN_BACK: &str = "the store's log could not be written back";
+pub(super) const NOT_WRITTEN_BACK: &str = "the store's log could not be written back";
 
 pub(super) struct Checkpointer {
     stop: Option<Sender<()>>,
@@ -77,6 +77,11 @@ pub(super) fn whole(connection: &Connection) {
     if let Err(error) = pages(connection, "TRUNCATE") {
         tracing::warn!(%error, NOT_WRITTEN_BACK);
     }
+}
+
+/// Writes all of the log back and empties its file. False: somebody still reads what is older.
+pub(super) fn truncate(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
 }
 
 fn pages(connection: &Connection, mode: &str) -> rusqlite::Result<i64> {

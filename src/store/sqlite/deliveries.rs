@@ -33,8 +33,8 @@ pub(super) fn put(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()> {
     let hold = held_back_until(tx, &turn)?;
     for part in &end.parts {
         tx.run(
-            "INSERT INTO parts (id, channel, lane, turn, reply, kind, part, address, answered_at, hold_until, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending')",
+            "INSERT INTO parts (seq, id, channel, lane, turn, reply, kind, part, address, answered_at, hold_until, state)
+             VALUES (?11, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending')",
             params![
                 part.id.to_string(),
                 lease.channel.as_str(),
@@ -46,6 +46,7 @@ pub(super) fn put(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()> {
                 address,
                 tx.now(),
                 hold,
+                tx.next_number("parts")?,
             ],
         )?;
     }
@@ -158,7 +159,7 @@ fn mark_sent(tx: &Tx<'_>, part: &Part) -> Result<()> {
 
 fn fail(tx: &Tx<'_>, part: &Part, reason: &str, detail: Option<&String>) -> Result<()> {
     tx.run(
-        "UPDATE parts SET state = 'failed', reason = ?1, detail = ?2 WHERE seq = ?3",
+        "UPDATE parts SET state = 'failed', reason = ?1, detail = CASE WHEN part IS NOT NULL THEN ?2 END WHERE seq = ?3",
         params![reason, detail, part.seq],
     )?;
     later(tx, part, "failed", EARLIER_FAILED)?;
@@ -187,7 +188,7 @@ pub(super) fn settle(tx: &Tx<'_>, turn: &str) -> Result<()> {
         (None, None) => ("answered".to_owned(), None, None),
     };
     tx.run(
-        "UPDATE messages SET state = ?1, reason = ?2, detail = ?3,
+        "UPDATE messages SET state = ?1, reason = ?2, detail = CASE WHEN pruned = 0 THEN ?3 END,
             ended_at = CASE WHEN ?1 = 'answered' THEN NULL ELSE coalesce(ended_at, ?4) END
          WHERE turn = ?5 AND EXISTS (SELECT 1 FROM turns WHERE id = ?5 AND state = 'answered')",
         params![state, reason, detail, tx.now(), turn],

@@ -43,9 +43,9 @@ fn accept_message(tx: &Tx<'_>, message: &NewMessage) -> Result<Accepted> {
         None => new_lane(tx, message)?,
     };
     tx.run(
-        "INSERT INTO messages (id, channel, delivery_key, lane, role, sender, text, user_attributes, bot_id, address,
+        "INSERT INTO messages (seq, id, channel, delivery_key, lane, role, sender, text, user_attributes, bot_id, address,
             dormant, sort_at, received_at, waiting_since, wait_until, too_long, state)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15, 'received')",
+         VALUES (?15, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?16, 'received')",
         params![
             message.id.to_string(),
             message.channel.as_str(),
@@ -61,6 +61,7 @@ fn accept_message(tx: &Tx<'_>, message: &NewMessage) -> Result<Accepted> {
             message.sort_at.map(|at| at.as_millis()),
             tx.now(),
             message.wait.map(|wait| tx.now.plus(wait).as_millis()),
+            tx.next_number("messages")?,
             message.too_long,
         ],
     )?;
@@ -75,18 +76,16 @@ fn accept_message(tx: &Tx<'_>, message: &NewMessage) -> Result<Accepted> {
 }
 
 fn new_lane(tx: &Tx<'_>, message: &NewMessage) -> Result<LaneId> {
+    let lane = tx.next_number("lanes")?;
     tx.run(
-        "INSERT INTO lanes (channel, chat, chat_ref) VALUES (?1, ?2, ?3)",
-        params![message.channel.as_str(), message.chat.as_str(), message.chat_ref.as_str()],
+        "INSERT INTO lanes (id, channel, chat, chat_ref) VALUES (?1, ?2, ?3, ?4)",
+        params![lane, message.channel.as_str(), message.chat.as_str(), message.chat_ref.as_str()],
     )?;
     tx.run(
-        "INSERT INTO schedule (lane, work, channel)
-         SELECT id, work, channel FROM lanes, (SELECT 'turns' AS work UNION ALL SELECT 'deliveries')
-         WHERE channel = ?1 AND chat = ?2",
-        params![message.channel.as_str(), message.chat.as_str()],
+        "INSERT INTO schedule (lane, work, channel) VALUES (?1, 'turns', ?2), (?1, 'deliveries', ?2)",
+        params![lane, message.channel.as_str()],
     )?;
-    let lane = tx.one(LANE, params![message.channel.as_str(), message.chat.as_str()], |row| row.get(0))?;
-    lane.map(LaneId).ok_or_else(|| super::tx::corrupt("a lane is gone"))
+    Ok(LaneId(lane))
 }
 
 fn accept_unusable(tx: &Tx<'_>, unusable: &NewUnusable) -> Result<Accepted> {
@@ -94,9 +93,9 @@ fn accept_unusable(tx: &Tx<'_>, unusable: &NewUnusable) -> Result<Accepted> {
         return Ok(Accepted::Duplicate(first));
     }
     tx.run(
-        "INSERT INTO messages (id, channel, delivery_key, role, text, received_at, waiting_since, state, reason, detail,
-            ended_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 'failed', ?7, ?8, ?6)",
+        "INSERT INTO messages (seq, id, channel, delivery_key, role, text, received_at, waiting_since, state, reason,
+            detail, ended_at)
+         VALUES (?9, ?1, ?2, ?3, ?4, ?5, ?6, ?6, 'failed', ?7, ?8, ?6)",
         params![
             unusable.id.to_string(),
             unusable.channel.as_str(),
@@ -106,6 +105,7 @@ fn accept_unusable(tx: &Tx<'_>, unusable: &NewUnusable) -> Result<Accepted> {
             tx.now(),
             unusable.reason,
             unusable.detail,
+            tx.next_number("messages")?,
         ],
     )?;
     Ok(Accepted::New(unusable.id))

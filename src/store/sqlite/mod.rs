@@ -10,9 +10,11 @@ mod deliveries;
 mod intake;
 mod lanes;
 mod looking;
-mod mending;
 mod open;
 mod readers;
+mod retention;
+mod retry;
+mod scrub;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -21,7 +23,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -35,10 +37,11 @@ use self::readers::Readers;
 use self::tx::Tx;
 use self::writer::Writer;
 pub use super::Mode;
+use super::retention::ROWS_AT_ONCE;
 use super::{
     ACCEPTED_WITHIN, Accepted, Admission, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Doubt, Filter,
-    LaneView, Lease, NewItem, Next, Outgoing, Renewed, Result, Retried, SendEnd, Stats, Store, StoreError, Story,
-    TurnEnd, Want, Work, not_in_time,
+    LaneView, Lease, NewItem, Next, Outgoing, Removed, Renewed, Result, Retention, Retried, SendEnd, Stats, Store,
+    StoreError, Story, TurnEnd, Want, Work, not_in_time,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
@@ -48,6 +51,8 @@ pub struct Sqlite {
     writer: Writer,
     readers: Readers,
     _checkpoints: Option<Checkpointer>,
+    /// False: what was removed from the rows may still stand in the file or its log.
+    is_clean: AtomicBool,
     installation_key: [u8; 32],
 }
 
@@ -69,6 +74,7 @@ impl Sqlite {
         let commits = Arc::new(AtomicU64::new(0));
         let checkpoints = match mode {
             Mode::Serve => {
+                connection = opener.vacuum_once(connection)?;
                 checkpoint::whole(&connection);
                 lanes::void_all(&Tx::new(&connection, clock.now())).map_err(|e| opener.io(std::io::Error::other(e)))?;
                 let started = Checkpointer::start(Arc::clone(&opener), Arc::clone(&commits));
@@ -78,7 +84,79 @@ impl Sqlite {
         };
         let readers = Readers::new(Arc::clone(&opener), Arc::clone(&clock));
         let writer = Writer::start(Some(connection), Arc::clone(&opener), clock, commits).map_err(|e| opener.io(e))?;
-        Ok(Self { writer, readers, _checkpoints: checkpoints, installation_key })
+        let is_clean = AtomicBool::new(true);
+        Ok(Self { writer, readers, _checkpoints: checkpoints, is_clean, installation_key })
+    }
+
+    async fn expire(&self, retention: Arc<Retention>) -> Result<u64> {
+        let shared = || Arc::clone(&retention);
+        loop {
+            let retention = shared();
+            if self.write(move |tx| retention::mark_dormant(tx, &retention)).await? < ROWS_AT_ONCE {
+                break;
+            }
+        }
+        let (mut expired, mut behind) = (0, LaneId(0));
+        loop {
+            let retention = shared();
+            let mut lanes = self.read(move |tx| retention::expiring(tx, &retention, behind)).await?;
+            let Some(last) = lanes.last() else { return Ok(expired) };
+            behind = *last;
+            while !lanes.is_empty() {
+                let retention = shared();
+                let ended = self.write(move |tx| retention::expire_in(tx, &retention, &lanes)).await?;
+                expired += u64::try_from(ended.0).unwrap_or_default();
+                lanes = ended.1;
+            }
+        }
+    }
+
+    async fn scrub(&self) -> Result<()> {
+        if !self.read(scrub::is_possible).await? {
+            tracing::warn!(
+                "copies of removed text may stay in the store's file: SQLite was built without SQLITE_ENABLE_DBPAGE_VTAB"
+            );
+            return Ok(());
+        }
+        let mut from = 1;
+        while from <= self.read(scrub::pages).await? {
+            let dirty = self.read(move |tx| scrub::dirty(tx, from)).await?;
+            for some in dirty.chunks(scrub::WRITTEN_AT_ONCE) {
+                let some = some.to_vec();
+                self.write(move |tx| scrub::clean(tx, &some)).await?;
+            }
+            from += scrub::LOOKED_AT_ONCE;
+        }
+        Ok(())
+    }
+
+    async fn prune(&self, keep: Duration) -> Result<u64> {
+        let mut pruned = 0;
+        loop {
+            let some = self.write(move |tx| retention::prune_messages(tx, tx.now.minus(keep))).await?;
+            pruned += u64::try_from(some).unwrap_or_default();
+            if some < ROWS_AT_ONCE {
+                break;
+            }
+        }
+        while self.write(move |tx| retention::prune_turns(tx, tx.now.minus(keep))).await? == ROWS_AT_ONCE {}
+        Ok(pruned)
+    }
+
+    async fn forget(&self, forget: Duration) -> Result<u64> {
+        let (mut forgotten, mut next) = (0, Some(0));
+        while let Some(behind) = next {
+            let step = self.write(move |tx| retention::forget_messages(tx, tx.now.minus(forget), behind)).await?;
+            forgotten += u64::try_from(step.forgotten).unwrap_or_default();
+            next = step.behind;
+        }
+        let mut behind = LaneId(0);
+        loop {
+            let lanes = self.read(move |tx| retention::empty_lanes(tx, tx.now.minus(forget), behind)).await?;
+            let Some(last) = lanes.last() else { return Ok(forgotten) };
+            behind = *last;
+            self.write(move |tx| lanes.iter().try_for_each(|lane| retention::forget_lane(tx, *lane))).await?;
+        }
     }
 
     async fn write<T: Send + 'static>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T> + Send + 'static) -> Result<T> {
@@ -231,23 +309,23 @@ impl Store for Sqlite {
     }
 
     async fn retry(&self, message: MessageId) -> Result<Retried> {
-        self.write(move |tx| mending::retry(tx, message)).await
+        self.write(move |tx| retry::retry(tx, message)).await
     }
 
     async fn stats(&self) -> Result<Stats> {
         self.read(looking::stats).await
     }
 
-    async fn prune(&self, keep: Duration) -> Result<u64> {
-        let mut pruned = 0;
-        loop {
-            let some = self.write(move |tx| mending::prune_messages(tx, keep)).await?;
-            pruned += u64::try_from(some).unwrap_or_default();
-            if some < mending::PRUNED_AT_ONCE {
-                break;
-            }
+    async fn enforce_retention(&self, retention: &Retention) -> Result<Removed> {
+        let expired = self.expire(Arc::new(retention.clone())).await?;
+        let pruned = self.prune(retention.keep).await?;
+        let forgotten = self.forget(retention.forget).await?;
+        if pruned + forgotten > 0 || !self.is_clean.load(Ordering::Relaxed) {
+            self.is_clean.store(false, Ordering::Relaxed);
+            self.scrub().await?;
+            self.writer.truncate_log().await?;
+            self.is_clean.store(true, Ordering::Relaxed);
         }
-        while self.write(move |tx| mending::prune_turns(tx, keep)).await? == mending::PRUNED_AT_ONCE {}
-        Ok(pruned)
+        Ok(Removed { expired, pruned, forgotten })
     }
 }

@@ -11,11 +11,15 @@ use crate::store::Mode;
 
 /// Older ones can corrupt a file in WAL mode that has two connections or more.
 const OLDEST_SQLITE: i32 = 3_051_003;
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 const STATEMENTS: usize = 256;
 
 mod embedded {
     refinery::embed_migrations!("src/store/sqlite/migrations");
+}
+
+pub(super) fn migrations() -> refinery::Runner {
+    embedded::migrations::runner()
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +66,7 @@ impl Opener {
 
     /// The schema, and the key of this installation.
     pub(super) fn prepare(&self, connection: &mut Connection, mode: Mode) -> Result<[u8; 32], OpenError> {
-        let runner = embedded::migrations::runner();
+        let runner = migrations();
         let migration = |source| OpenError::Migration { path: self.path.clone(), source: Box::new(source) };
         let newest = runner.get_migrations().iter().map(refinery::Migration::version).max();
         let version = |advice| OpenError::Version { path: self.path.clone(), advice };
@@ -100,9 +104,44 @@ impl Opener {
         let connection = self.connection()?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "cache_size", -16_384)?;
-        // What is pruned is gone from the file, too.
-        connection.pragma_update(None, "secure_delete", "FAST")?;
+        // What is pruned is gone from the file, too. FAST would leave it in pages that are free by then: all that a
+        // long text needs beyond its first page.
+        connection.pragma_update(None, "secure_delete", "ON")?;
         Ok(connection)
+    }
+
+    /// Files of earlier versions hold what these removed and did not overwrite. Tried again at the next start if it
+    /// fails: it takes twice the file's size in free space for a while.
+    pub(super) fn vacuum_once(&self, connection: Connection) -> Result<Connection, OpenError> {
+        let due: bool = connection
+            .query_row("SELECT EXISTS (SELECT 1 FROM meta WHERE key = 'vacuum_due')", [], |row| row.get(0))
+            .map_err(|e| self.failed(e))?;
+        if !due {
+            return Ok(connection);
+        }
+        tracing::info!("the store's file is written anew, once: this takes a while, and as much space again");
+        match self.vacuum(&connection) {
+            Ok(()) => {
+                tracing::info!("the store's file is written anew");
+                Ok(connection)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the store's file can't be written anew: it may hold text that was removed; tried again at the next start");
+                drop(connection);
+                self.writer().map_err(|e| self.failed(e))
+            }
+        }
+    }
+
+    fn vacuum(&self, connection: &Connection) -> rusqlite::Result<()> {
+        // The copy is as large as the file: not into memory, and not onto another file system.
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        connection.pragma_update(None, "temp_store", "FILE")?;
+        connection.pragma_update(None, "temp_store_directory", folder.to_string_lossy())?;
+        let outcome = connection.execute_batch("VACUUM; DELETE FROM meta WHERE key = 'vacuum_due'");
+        connection.pragma_update(None, "temp_store_directory", "")?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        outcome
     }
 
     /// After the disk has failed: a connection that has written something.

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::open::Opener;
 use super::writer::Writer;
-use super::{Mode, Sqlite, answers, conversations, deliveries, intake, lanes, looking, mending, open, turns};
+use super::{Mode, Sqlite, answers, conversations, deliveries, intake, lanes, looking, open, retention, turns};
 use crate::domain::clock::{ManualClock, SystemClock, Timestamp};
 use crate::domain::id::{AttributesRef, BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, MessageId};
 use crate::domain::message::Role;
@@ -91,8 +91,10 @@ async fn what_is_done_for_every_message_never_walks_a_table() {
         deliveries::SETTLE,
         answers::MESSAGE,
         answers::PARTS,
-        mending::PRUNABLE_MESSAGES,
-        mending::PRUNABLE_TURNS,
+        retention::PRUNABLE_MESSAGES,
+        retention::PRUNABLE_TURNS,
+        retention::OLDEST,
+        retention::LEFT,
     ] {
         let steps = plan(&store, sql).await;
         assert!(!steps.is_empty(), "{sql}");
@@ -238,4 +240,77 @@ async fn after_a_failure_of_the_disk_nothing_is_acknowledged_until_something_is_
     }
     std::fs::rename(&away, &path).unwrap();
     probe().await.unwrap();
+}
+
+/// As the version before wrote it: text of a failed message removed, what Fini said of it not, and its pages as they
+/// were.
+fn written_by_the_first_version(path: &std::path::Path) {
+    let opener = Opener::new(path, Mode::Serve).unwrap();
+    let mut connection = opener.writer().unwrap();
+    connection.pragma_update(None, "secure_delete", "FAST").unwrap();
+    open::migrations().set_target(refinery::Target::Version(1)).run(&mut connection).unwrap();
+    let long = "my IBAN is DE89 3704. ".repeat(2500);
+    connection
+        .execute_batch(&format!(
+            "INSERT INTO lanes (id, channel, chat, chat_ref) VALUES (7, 'shop', 'alice', 'ref');
+             INSERT INTO schedule (lane, work, channel) VALUES (7, 'turns', 'shop'), (7, 'deliveries', 'shop');
+             INSERT INTO messages (seq, id, channel, delivery_key, lane, role, text, received_at, waiting_since, state,
+                detail, turn, ended_at)
+             VALUES (41, '01998c5e-2f6b-7c3e-9d44-0c1d9c7e6a10', 'shop', 'key', 7, 'user', '{long}', 1, 1, 'failed',
+                'not allowed: my IBAN is DE89 3704', '01998c5e-2f6b-7c3e-9d44-0c1d9c7e6a11', 2);
+             INSERT INTO turns (id, lane, generation, bot_id, role, content, received_at, begun_at, state, detail,
+                ended_at)
+             VALUES ('01998c5e-2f6b-7c3e-9d44-0c1d9c7e6a11', 7, 1, 'bot', 'user', '{long}', 1, 1, 'failed',
+                'not allowed: my IBAN is DE89 3704', 2);
+             UPDATE messages SET text = NULL, pruned = 1;
+             UPDATE turns SET content = NULL, pruned = 1;
+             PRAGMA wal_checkpoint(TRUNCATE)"
+        ))
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_version_is_written_anew_once_and_holds_nothing_of_what_was_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bridge.db");
+    written_by_the_first_version(&path);
+    let traces = || {
+        let files =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+        files.map(|bytes| bytes.windows(4).filter(|window| window == b"IBAN").count()).sum::<usize>()
+    };
+    assert!(traces() > 1000, "{}", traces());
+    let clock = || Arc::new(ManualClock::at(Timestamp::from_secs(1_790_000_000)));
+    let store = Sqlite::open(&path, Mode::Serve, clock()).await.unwrap();
+    assert_eq!(traces(), 0);
+    let story = store.list(&crate::store::Filter { limit: 10, ..Default::default() }).await.unwrap().pop().unwrap();
+    assert_eq!((story.text, story.detail), (None, None));
+    // Its numbers go on.
+    store.accept(vec![message(1, "hello".to_owned()).1]).await.unwrap();
+    let numbers = "SELECT max(m.seq) * 100 + max(l.id) FROM messages m, lanes l";
+    assert_eq!(store.read(|tx| tx.one(numbers, [], |row| row.get::<_, i64>(0))).await.unwrap(), Some(4208));
+    let due = "SELECT count(*) FROM meta WHERE key = 'vacuum_due'";
+    assert_eq!(store.read(|tx| tx.one(due, [], |row| row.get::<_, i64>(0))).await.unwrap(), Some(0));
+    assert!(std::fs::read_dir(folder.path()).unwrap().count() <= 4, "no file is left behind");
+}
+
+/// Somebody writes while the file is to be written anew: like a disk that has no room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_can_not_be_written_anew_is_used_as_it_is_and_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bridge.db");
+    written_by_the_first_version(&path);
+    let clock = || Arc::new(ManualClock::at(Timestamp::from_secs(1_790_000_000)));
+    let opener = Opener::new(&path, Mode::Serve).unwrap();
+    let mut connection = opener.writer().unwrap();
+    opener.prepare(&mut connection, Mode::Serve).unwrap();
+    let other = opener.writer().unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    connection.busy_timeout(Duration::from_millis(10)).unwrap();
+    drop(opener.vacuum_once(connection).unwrap());
+    let due = "SELECT count(*) FROM meta WHERE key = 'vacuum_due'";
+    assert_eq!(other.query_row(due, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    drop((other, opener));
+    let store = Sqlite::open(&path, Mode::Serve, clock()).await.unwrap();
+    assert_eq!(store.read(|tx| tx.one(due, [], |row| row.get::<_, i64>(0))).await.unwrap(), Some(0));
 }

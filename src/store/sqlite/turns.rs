@@ -10,6 +10,7 @@ use super::{conversations, deliveries};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{BotId, DeliveryKey, LaneId, MessageId, SenderRef, TurnId};
 use crate::domain::span::Rate;
+use crate::store::retention::{EXPIRED, EXPIRED_DETAIL};
 use crate::store::steps::HORIZON;
 use crate::store::{
     Admission, Asking, Doubt, LaneView, Lease, Limit, Limits, Result, Turn, TurnEnd, TurnOutcome, TurnState, Waiting,
@@ -19,10 +20,11 @@ use crate::store::{
 const WAITING_LIMIT: i64 = 200;
 
 pub(super) const WAITING: &str = "SELECT id, delivery_key, waiting_since, sort_at, sender, role, text, user_attributes,
-        bot_id, address, too_long
+        bot_id, address, too_long, dormant
     FROM messages WHERE lane = ?1 AND state = 'received' ORDER BY seq LIMIT ?2";
 pub(super) const CURRENT: &str = "SELECT id, generation, bot_id, role, content, user_attributes, address, received_at,
-        state, asked, asked_at, unknown_since, answered, looks
+        state, asked, asked_at, unknown_since, answered, looks,
+        EXISTS (SELECT 1 FROM messages m WHERE m.turn = turns.id AND m.dormant)
     FROM turns WHERE lane = ?1 AND ended_at IS NULL";
 pub(super) const MEMBERS: &str = "SELECT delivery_key FROM messages WHERE turn = ?1 ORDER BY place";
 /// Whether so many turns began in a time. What a clock that was set back left in the future doesn't count.
@@ -201,9 +203,10 @@ pub(super) fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()> {
     }
     let (state, reason, detail) = match &end.outcome {
         TurnOutcome::Answered => ("answered", None, None),
-        TurnOutcome::Dropped { reason } => ("dropped", Some(reason), None),
-        TurnOutcome::Failed { reason, detail } => ("failed", Some(reason), Some(detail)),
-        TurnOutcome::Held { reason, detail } => ("held", Some(reason), Some(detail)),
+        TurnOutcome::Dropped { reason } => ("dropped", Some(reason.as_str()), None),
+        TurnOutcome::Failed { reason, detail } => ("failed", Some(reason.as_str()), Some(detail.as_str())),
+        TurnOutcome::Held { reason, detail } => ("held", Some(reason.as_str()), Some(detail.as_str())),
+        TurnOutcome::Expired => ("failed", Some(EXPIRED), Some(EXPIRED_DETAIL)),
     };
     tx.run(
         "UPDATE turns SET state = ?1, reason = ?2, detail = ?3, ended_at = ?4, event_kinds = ?5 WHERE id = ?6",
@@ -212,7 +215,7 @@ pub(super) fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()> {
     deliveries::put(tx, lease, end)?;
     match end.outcome {
         TurnOutcome::Answered => deliveries::settle(tx, &turn)?,
-        TurnOutcome::Dropped { .. } | TurnOutcome::Failed { .. } | TurnOutcome::Held { .. } => {
+        TurnOutcome::Dropped { .. } | TurnOutcome::Failed { .. } | TurnOutcome::Held { .. } | TurnOutcome::Expired => {
             tx.run(
                 "UPDATE messages SET state = ?1, reason = ?2, detail = ?3, ended_at = ?4 WHERE turn = ?5",
                 params![state, reason, detail, tx.now(), turn],
@@ -222,9 +225,10 @@ pub(super) fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()> {
     if end.outcome == TurnOutcome::Answered || !end.events.is_empty() {
         conversations::answered(tx, lease.lane, generation, end)?;
     }
+    let last_turn_at = (end.outcome != TurnOutcome::Expired).then(|| tx.now());
     tx.run(
-        "UPDATE lanes SET last_turn_at = ?1, generation = max(generation, ?3) WHERE id = ?2",
-        params![tx.now(), lease.lane.0, end.new_generation.unwrap_or_default()],
+        "UPDATE lanes SET last_turn_at = coalesce(?1, last_turn_at), generation = max(generation, ?3) WHERE id = ?2",
+        params![last_turn_at, lease.lane.0, end.new_generation.unwrap_or_default()],
     )?;
     tx.ring_ended();
     Ok(())
@@ -273,6 +277,7 @@ fn read_waiting(row: &Row<'_>) -> Result<Waiting> {
         bot_id: BotId::new(text(row, 8)?),
         address: from_json(&text(row, 9)?)?,
         too_long: row.get(10).map_err(tx::failed)?,
+        dormant: row.get(11).map_err(tx::failed)?,
     })
 }
 
@@ -301,6 +306,7 @@ fn read_turn(row: &Row<'_>) -> Result<Turn> {
         received_at: Timestamp::from_millis(row.get(7).map_err(tx::failed)?),
         state,
         asked: count(row.get(9).map_err(tx::failed)?),
+        dormant: row.get(14).map_err(tx::failed)?,
     })
 }
 

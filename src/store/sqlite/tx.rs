@@ -86,6 +86,12 @@ impl<'c> Tx<'c> {
         rows.collect::<rusqlite::Result<Vec<T>>>().map_err(failed)
     }
 
+    /// The next number of a table's rows. It never comes again, whatever is deleted.
+    pub(super) fn next_number(&self, table: &str) -> Result<i64> {
+        let sql = "UPDATE sequences SET last = last + 1 WHERE name = ?1 RETURNING last";
+        self.one(sql, [table], |row| row.get(0))?.ok_or_else(|| corrupt("a sequence is gone"))
+    }
+
     /// Like [`Tx::run`], where a UNIQUE constraint is the question: false, and nothing changed, if it says no.
     pub(super) fn run_if_unique(&self, sql: &str, params: impl Params) -> Result<bool> {
         match self.conn.prepare_cached(sql).map_err(failed)?.execute(params) {

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::lanes;
-use super::open::Opener;
+use super::open::{self, Opener};
 use super::tx::{Rings, Tx, disk_failed, failed};
+use super::{checkpoint, lanes};
 use crate::domain::clock::Clock;
 use crate::store::steps::Steps;
 use crate::store::{Bells, Result, StoreError};
@@ -20,6 +20,19 @@ use crate::store::{Bells, Result, StoreError};
 const QUEUE: usize = 8192;
 /// Methods in one commit. Measured: 512 rows a commit write twice as much as 32, more brings nothing.
 const BATCH: usize = 512;
+
+/// How often it is tried to empty the log while somebody reads what is older, and how long that may hold up writing.
+const TRUNCATE_EVERY: Duration = Duration::from_secs(1);
+const TRUNCATE_WITHIN: Duration = Duration::from_millis(100);
+/// A reader that takes longer is worth a word: a backup, or a command that hangs.
+const LONG_READER: u32 = 60;
+
+/// What the thread is asked for.
+enum Order {
+    Write(Box<dyn Job>),
+    /// Between two transactions. Tells whether it could be done.
+    TruncateLog(oneshot::Sender<bool>),
+}
 
 /// One method of the store, on its way through the writer.
 trait Job: Send {
@@ -73,7 +86,7 @@ fn copy(error: &StoreError) -> StoreError {
 }
 
 pub(super) struct Writer {
-    queue: Option<mpsc::Sender<Box<dyn Job>>>,
+    queue: Option<mpsc::Sender<Order>>,
     bells: Bells,
     failed_at: Arc<Mutex<Option<Instant>>>,
     thread: Option<JoinHandle<()>>,
@@ -121,11 +134,30 @@ impl Writer {
         let (waiter, answer) = oneshot::channel();
         let job = Write { work: Some(work), outcome: Err(stopped()), waiter };
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        queue.try_send(Box::new(job)).map_err(|error| match error {
+        queue.try_send(Order::Write(Box::new(job))).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Unavailable("too much waits to be written".to_owned()),
             mpsc::error::TrySendError::Closed(_) => stopped(),
         })?;
         answer.await.map_err(|_| stopped())?
+    }
+
+    /// Returns when the log is empty. The thread itself does it: under constant writing nobody else would find the
+    /// moment.
+    pub(super) async fn truncate_log(&self) -> Result<()> {
+        let stopped = || StoreError::Unavailable("it has stopped".to_owned());
+        for attempt in 1_u32.. {
+            let (waiter, answer) = oneshot::channel();
+            let queue = self.queue.as_ref().ok_or_else(stopped)?;
+            queue.send(Order::TruncateLog(waiter)).await.map_err(|_| stopped())?;
+            if answer.await.map_err(|_| stopped())? {
+                break;
+            }
+            if attempt % LONG_READER == 0 {
+                tracing::warn!("somebody reads an old state of the store: removed text stays in its log meanwhile");
+            }
+            tokio::time::sleep(TRUNCATE_EVERY).await;
+        }
+        Ok(())
     }
 }
 
@@ -171,14 +203,25 @@ struct Desk {
 }
 
 impl Desk {
-    fn work(mut self, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
-        while let Some(first) = jobs.blocking_recv() {
-            let mut batch = vec![first];
-            while batch.len() < BATCH {
-                let Ok(job) = jobs.try_recv() else { break };
-                batch.push(job);
+    fn work(mut self, mut orders: mpsc::Receiver<Order>) {
+        while let Some(first) = orders.blocking_recv() {
+            let (mut batch, mut truncate) = (Vec::new(), None);
+            let mut next = Some(first);
+            while let Some(order) = next.take() {
+                match order {
+                    Order::Write(job) => batch.push(job),
+                    Order::TruncateLog(waiter) => truncate = Some(waiter),
+                }
+                if batch.len() < BATCH && truncate.is_none() {
+                    next = orders.try_recv().ok();
+                }
             }
-            self.commit(batch);
+            if !batch.is_empty() {
+                self.commit(batch);
+            }
+            if let Some(waiter) = truncate {
+                let _ = waiter.send(self.connection.as_ref().is_some_and(truncate_log));
+            }
         }
     }
 
@@ -225,6 +268,15 @@ impl Desk {
             }
         }
     }
+}
+
+fn truncate_log(connection: &Connection) -> bool {
+    let outcome = connection.busy_timeout(TRUNCATE_WITHIN).and_then(|()| checkpoint::truncate(connection));
+    let restored = connection.busy_timeout(open::BUSY);
+    outcome.and_then(|done| restored.map(|()| done)).unwrap_or_else(|error| {
+        tracing::warn!(%error, "{}", checkpoint::NOT_WRITTEN_BACK);
+        false
+    })
 }
 
 fn transaction(connection: &Connection, clock: &dyn Clock, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<Rings> {

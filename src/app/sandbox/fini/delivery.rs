@@ -100,6 +100,7 @@ pub(super) async fn deliver(request: &HttpRequest, then: &Then, answer: Answer, 
             }
             response
         }
+        Then::Refuse { message } => whole(Answer::error(400, message), open),
         Then::Html { status } => {
             open.told(*status);
             open.end("answered");

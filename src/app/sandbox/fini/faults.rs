@@ -34,6 +34,10 @@ pub enum Then {
         #[serde(default)]
         retry_after: Option<u64>,
     },
+    /// A 400 in these words, which may quote the message.
+    Refuse {
+        message: String,
+    },
     /// A proxy's page.
     Html {
         status: u16,

@@ -1,25 +1,11 @@
-//! Once more, by a person's decision; and forgetting what need not be kept.
-
-use std::time::Duration;
+//! Manual retries of failed and held messages.
 
 use rusqlite::params;
 
-use super::tx::{Tx, corrupt, rows, state};
+use super::tx::{Tx, corrupt, state};
 use super::{deliveries, lanes};
 use crate::domain::id::{LaneId, MessageId};
 use crate::store::{MessageState, Result, Retried, Work};
-
-/// So that forgetting a month at once holds up nobody.
-pub(super) const PRUNED_AT_ONCE: usize = 200;
-
-pub(super) const PRUNABLE_MESSAGES: &str = "SELECT seq FROM messages
-    WHERE ended_at IS NOT NULL AND pruned = 0 AND ended_at <= ?1 AND NOT EXISTS (SELECT 1 FROM parts
-        WHERE parts.turn = messages.turn AND parts.state IN ('pending', 'sending'))
-    ORDER BY ended_at LIMIT ?2";
-pub(super) const PRUNABLE_TURNS: &str = "SELECT id FROM turns
-    WHERE ended_at IS NOT NULL AND pruned = 0 AND ended_at <= ?1
-        AND NOT EXISTS (SELECT 1 FROM parts WHERE parts.turn = turns.id AND parts.state IN ('pending', 'sending'))
-    ORDER BY ended_at LIMIT ?2";
 
 pub(super) fn retry(tx: &Tx<'_>, message: MessageId) -> Result<Retried> {
     let found = tx.one(
@@ -54,7 +40,7 @@ pub(super) fn retry(tx: &Tx<'_>, message: MessageId) -> Result<Retried> {
 fn ask_again(tx: &Tx<'_>, lane: LaneId, turn: &str) -> Result<Retried> {
     tx.run(
         "UPDATE messages SET state = 'received', reason = NULL, detail = NULL, turn = NULL, place = NULL,
-            wait_until = NULL, ended_at = NULL, waiting_since = ?1
+            wait_until = NULL, dormant = 0, ended_at = NULL, waiting_since = ?1
          WHERE turn = ?2",
         params![tx.now(), turn],
     )?;
@@ -75,34 +61,4 @@ fn deliver_again(tx: &Tx<'_>, turn: &str) -> Result<Retried> {
     deliveries::settle(tx, turn)?;
     deliveries::schedule_turn(tx, turn)?;
     Ok(Retried::Delivery)
-}
-
-/// Some of the messages that ended before then. Fewer than [`PRUNED_AT_ONCE`]: those were all.
-pub(super) fn prune_messages(tx: &Tx<'_>, keep: Duration) -> Result<usize> {
-    let found = tx.all(PRUNABLE_MESSAGES, params![tx.now.minus(keep).as_millis(), rows(PRUNED_AT_ONCE)], |row| {
-        row.get::<_, i64>(0)
-    })?;
-    for seq in &found {
-        tx.run(
-            "UPDATE messages SET text = NULL, user_attributes = NULL, address = NULL, sender = NULL, pruned = 1
-             WHERE seq = ?1",
-            params![seq],
-        )?;
-    }
-    Ok(found.len())
-}
-
-/// A turn can be older than its messages' end (a delivery that was repeated), or have lost them (a retry).
-pub(super) fn prune_turns(tx: &Tx<'_>, keep: Duration) -> Result<usize> {
-    let found = tx.all(PRUNABLE_TURNS, params![tx.now.minus(keep).as_millis(), rows(PRUNED_AT_ONCE)], |row| {
-        row.get::<_, String>(0)
-    })?;
-    for turn in &found {
-        tx.run(
-            "UPDATE turns SET content = NULL, user_attributes = NULL, address = NULL, pruned = 1 WHERE id = ?1",
-            params![turn],
-        )?;
-        tx.run("UPDATE parts SET part = NULL, address = NULL WHERE turn = ?1", params![turn])?;
-    }
-    Ok(found.len())
 }

@@ -1,14 +1,9 @@
-//! Once more, by a person's decision; and forgetting what need not be kept.
+//! Manual retries of failed and held messages.
 
-use std::time::Duration;
-
-use super::tx::{Tx, corrupt, get, params, state, texts};
+use super::tx::{Tx, corrupt, get, params, state};
 use super::{deliveries, lanes};
 use crate::domain::id::{LaneId, MessageId};
 use crate::store::{MessageState, Result, Retried, Work};
-
-/// So that forgetting a month at once holds up nobody.
-pub(super) const PRUNED_AT_ONCE: u64 = 200;
 
 const LANE: &str = "SELECT lane FROM fini_bridge.messages WHERE id = $1";
 
@@ -67,7 +62,7 @@ async fn lock_text(tx: &Tx<'_>, message: &str) -> Result<()> {
 async fn ask_again(tx: &Tx<'_>, lane: LaneId, turn: &str) -> Result<Retried> {
     tx.run(
         "UPDATE fini_bridge.messages SET state = 'received', reason = NULL, detail = NULL, turn = NULL, place = NULL,
-            wait_until = NULL, ended_at = NULL, waiting_since = $1
+            wait_until = NULL, dormant = false, ended_at = NULL, waiting_since = $1
          WHERE turn = $2",
         params![tx.now(), turn],
     )
@@ -91,67 +86,4 @@ async fn deliver_again(tx: &Tx<'_>, lane: LaneId, turn: &str) -> Result<Retried>
     deliveries::settle(tx, turn).await?;
     lanes::schedule(tx, lane, Work::Deliveries, tx.now).await?;
     Ok(Retried::Delivery)
-}
-
-/// Some of the messages that ended before then. Fewer than [`PRUNED_AT_ONCE`]: those were all.
-/// Several replicas prune at the same time: each takes what the others don't hold.
-pub(super) async fn prune_messages(tx: &Tx<'_>, keep: Duration) -> Result<u64> {
-    tx.run(
-        "UPDATE fini_bridge.messages SET text = NULL, user_attributes = NULL, address = NULL, sender = NULL,
-            pruned = true
-         WHERE seq IN (
-            SELECT m.seq FROM fini_bridge.messages AS m
-            WHERE m.ended_at IS NOT NULL AND NOT m.pruned AND m.ended_at <= $1
-                AND NOT EXISTS (SELECT 1 FROM fini_bridge.parts AS p
-                    WHERE p.turn = m.turn AND p.state IN ('pending', 'sending'))
-            ORDER BY m.ended_at LIMIT $2 FOR NO KEY UPDATE OF m SKIP LOCKED)",
-        params![tx.now.minus(keep).as_millis(), limit()],
-    )
-    .await
-}
-
-/// A turn can be older than its messages' end (a delivery that was repeated), or have lost them (a retry).
-pub(super) async fn prune_turns(tx: &Tx<'_>, keep: Duration) -> Result<u64> {
-    let found: Vec<(i64, String)> = tx
-        .all(
-            "SELECT t.lane, t.id FROM fini_bridge.turns AS t
-             WHERE t.ended_at IS NOT NULL AND NOT t.pruned AND t.ended_at <= $1
-                AND NOT EXISTS (SELECT 1 FROM fini_bridge.parts AS p
-                    WHERE p.turn = t.id AND p.state IN ('pending', 'sending'))
-             ORDER BY t.ended_at LIMIT $2 FOR NO KEY UPDATE OF t SKIP LOCKED",
-            params![tx.now.minus(keep).as_millis(), limit()],
-            |row| Ok((get(row, 0)?, get(row, 1)?)),
-        )
-        .await?;
-    if found.is_empty() {
-        return Ok(0);
-    }
-    // Looked at once more: a delivery may have been asked for again before the turn was locked.
-    let turns = || texts(found.iter().map(|(_, turn)| turn.as_str()));
-    let quiet: Vec<String> = tx
-        .all(
-            "SELECT turn FROM unnest($1::text[]) AS t (turn) WHERE NOT EXISTS (SELECT 1 FROM fini_bridge.parts AS p
-                WHERE p.turn = t.turn AND p.state IN ('pending', 'sending'))",
-            params![turns()],
-            |row| get(row, 0),
-        )
-        .await?;
-    let quiet = || texts(quiet.iter().map(String::as_str));
-    tx.run(
-        "UPDATE fini_bridge.turns SET content = NULL, user_attributes = NULL, address = NULL, pruned = true
-         WHERE id = ANY($1)",
-        params![quiet()],
-    )
-    .await?;
-    tx.run(
-        "UPDATE fini_bridge.parts SET part = NULL, address = NULL
-         WHERE turn = ANY($1) AND state NOT IN ('pending', 'sending')",
-        params![quiet()],
-    )
-    .await?;
-    Ok(u64::try_from(found.len()).unwrap_or_default())
-}
-
-fn limit<'p>() -> super::tx::Param<'p> {
-    i64::try_from(PRUNED_AT_ONCE).unwrap_or(i64::MAX).into()
 }

@@ -1,9 +1,8 @@
-//! Once more, by a person's decision; and forgetting.
+//! Manual retries.
 
 use std::time::Duration;
 
 use fini_bridge::domain::id::MessageId;
-use fini_bridge::domain::message::{ReportOutcome, Reported};
 use fini_bridge::store::{MessageState, NewItem, Retried, Store, Work};
 
 use crate::actors::*;
@@ -16,10 +15,6 @@ async fn fail(store: &dyn Store) {
     let asked = ask(store, &held).await;
     store.end(&held, &ended_as(asked, failed_as("fini_400"))).await.unwrap();
     store.release(&held, AT_ONCE).await.unwrap();
-}
-
-async fn text_of(store: &dyn Store, id: MessageId) -> Option<String> {
-    store.story(id).await.unwrap().unwrap().text
 }
 
 promises! {
@@ -104,90 +99,5 @@ promises! {
         assert_eq!(state(beside.as_ref(), id).await.0, MessageState::Failed);
         assert_eq!(beside.retry(id).await.unwrap(), Retried::Turn);
         lease(world.store.as_ref(), Work::Turns).await;
-    }
-
-    async fn the_text_of_finished_messages_is_forgotten_and_their_ids_are_not(world: World) {
-        let store = world.store.as_ref();
-        let done = said(accept(store, message("alice", "done")).await);
-        turn(store, vec![part(0, "a")]).await;
-        deliver(store).await;
-        let raw = said(store.accept(vec![NewItem::Unusable(unusable("raw"))]).await.unwrap()[0]);
-        assert_eq!(store.prune(MONTH).await.unwrap(), 0);
-        world.pass(MONTH).await;
-        let waiting = say(store, "bob", "new").await;
-        assert_eq!(store.prune(MONTH).await.unwrap(), 2);
-        assert_eq!(store.prune(MONTH).await.unwrap(), 0);
-        let story = store.story(done).await.unwrap().unwrap();
-        assert_eq!((story.text, story.state), (None, MessageState::Done));
-        assert_eq!(story.parts[0].part, None);
-        assert!(story.parts[0].sent_at.is_some() && story.turn.is_some());
-        assert_eq!(text_of(store, raw).await, None);
-        assert_eq!(text_of(store, waiting).await.as_deref(), Some("new"));
-        assert_eq!(accept_again(store, "done").await, done, "still recognised when it comes again");
-    }
-
-    async fn what_has_not_ended_is_never_forgotten(world: World) {
-        let store = world.store.as_ref();
-        let undelivered = say(store, "alice", "one").await;
-        turn(store, vec![part(0, "a")]).await;
-        let failed = say(store, "alice", "two").await;
-        let held = lease(store, Work::Turns).await;
-        let asked = ask(store, &held).await;
-        let mut end = ended_as(asked, failed_as("fini_400"));
-        end.parts = vec![part(0, "we could not answer")];
-        store.end(&held, &end).await.unwrap();
-        store.release(&held, AT_ONCE).await.unwrap();
-        let asking = say(store, "alice", "three").await;
-        let held = lease(store, Work::Turns).await;
-        ask(store, &held).await;
-        world.pass(MONTH * 2).await;
-        assert_eq!(store.prune(MONTH).await.unwrap(), 0);
-        for id in [undelivered, failed, asking] {
-            assert!(text_of(store, id).await.is_some());
-        }
-        let held = lease(store, Work::Deliveries).await;
-        assert_eq!(outgoing(store, &held).await.len(), 2);
-    }
-
-    async fn a_report_that_comes_after_all_is_forgotten_sends_nothing(world: World) {
-        let store = world.store.as_ref();
-        say(store, "alice", "one").await;
-        turn(store, vec![part(0, "a"), part(0, "b")]).await;
-        let held = lease(store, Work::Deliveries).await;
-        let first = outgoing(store, &held).await[0].id;
-        store.sending(&held, first).await.unwrap();
-        store.sent(&held, first, &in_doubt("send_unknown")).await.unwrap();
-        store.release(&held, AT_ONCE).await.unwrap();
-        world.pass(MONTH * 2).await;
-        store.prune(MONTH).await.unwrap();
-        assert!(store.report(&shop(), &Reported::Part(first), &ReportOutcome::Delivered).await.unwrap());
-        for held in lease_all(store, Work::Deliveries).await {
-            assert!(outgoing(store, &held).await.is_empty());
-        }
-    }
-
-    async fn a_forgotten_message_can_not_be_tried_again(world: World) {
-        let store = world.store.as_ref();
-        let id = say(store, "alice", "one").await;
-        fail(store).await;
-        world.pass(MONTH).await;
-        assert_eq!(store.prune(MONTH).await.unwrap(), 1);
-        assert!(matches!(store.retry(id).await.unwrap(), Retried::Not(_)));
-        assert_eq!(state(store, id).await.0, MessageState::Failed);
-    }
-
-    async fn a_great_deal_is_forgotten_in_one_go(world: World) {
-        let store = world.store.as_ref();
-        let items = (0..450).map(|n| NewItem::Unusable(unusable(&format!("k{n}")))).collect();
-        store.accept(items).await.unwrap();
-        world.pass(MONTH).await;
-        assert_eq!(store.prune(MONTH).await.unwrap(), 450);
-    }
-}
-
-async fn accept_again(store: &dyn Store, key: &str) -> MessageId {
-    match accept(store, message("alice", key)).await {
-        fini_bridge::store::Accepted::Duplicate(id) => id,
-        other => panic!("{other:?}"),
     }
 }
