@@ -209,7 +209,7 @@ async fn a_signature_and_its_time_in_one_header_are_verified_and_sampled() {
     // What `check` shows of the sample: the text as Fini will see it, and the request that answers it.
     let checked = world.command(&["check"]);
     let shown = String::from_utf8_lossy(&checked.stdout);
-    assert!(shown.contains("\"Where is my order?\""), "{shown}");
+    assert!(shown.contains("text \"Where is my order?\""), "{shown}");
     assert!(
         shown.contains(r#"/shop/conversations/812/messages with {"body_html": "#)
             && shown.contains(r#""ticket": 812}"#),

@@ -1,7 +1,7 @@
 //! Which headers and whether the query are covered by a signature: what isn't can be changed by whoever has seen one
 //! genuine webhook, and `inbound` should rest on none of it.
 
-use super::{Config, verify};
+use super::{Config, hmac};
 use crate::domain::problem::Problem;
 
 /// The parts of a head that a signature proves.
@@ -15,7 +15,7 @@ pub struct Covered {
 /// proves its sender and nothing of what was sent.
 pub fn warnings(config: &Config) -> Vec<Problem> {
     let (Some(verify), Some(inbound)) = (&config.verify, &config.inbound) else { return Vec::new() };
-    let Some(covered) = verify::covered(verify) else { return Vec::new() };
+    let Some(covered) = hmac::covered(verify) else { return Vec::new() };
     let expressions = [
         ("each", &inbound.each),
         ("when", &inbound.when),

@@ -4,6 +4,7 @@
 mod address;
 mod attributes;
 mod coverage;
+mod hmac;
 mod inbound;
 mod lint;
 mod placement;
@@ -110,7 +111,7 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
 impl Config {
     /// Whether a webhook's signature covers the address that it was sent to.
     pub fn signs_url(&self) -> bool {
-        self.verify.as_ref().and_then(verify::covered).is_some_and(|covered| covered.query)
+        self.verify.as_ref().and_then(hmac::covered).is_some_and(|covered| covered.query)
     }
 
     /// Whether this is the bridge's own protocol.

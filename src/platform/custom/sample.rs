@@ -205,7 +205,7 @@ fn described(custom: &Custom, message: &Incoming) -> Result<String, Problem> {
     let from = message.sender.as_ref().map(|sender| format!(" of {sender:?}")).unwrap_or_default();
     let body = request.body.map(|body| format!(" with {body}")).unwrap_or_default();
     Ok(format!(
-        "{}{from} in chat {:?}, id {:?}, user attributes: {}: {:?}; answered by {} {}{body}",
+        "{}{from} in chat {:?}, id {:?}, user attributes: {}, text {:?}; answered by {} {}{body}",
         message.role.as_str(),
         message.chat.as_str(),
         message.delivery_key.as_str(),
