@@ -25,6 +25,7 @@ mod database;
 mod support;
 
 mod poisoned;
+mod retention;
 
 use std::fmt;
 use std::time::Duration;
@@ -32,7 +33,7 @@ use std::time::Duration;
 use support::{World, variable};
 
 /// In the order in which they are measured when none is named.
-const ALL: [&str; 1] = ["poisoned"];
+const ALL: [&str; 2] = ["poisoned", "retention"];
 
 pub fn rounds() -> usize {
     variable("MEASURE_ROUNDS").map_or(4, |rounds| rounds.parse().unwrap())
@@ -47,6 +48,7 @@ fn main() {
         for what in chosen {
             good &= match what.as_str() {
                 "poisoned" => poisoned::measure().await,
+                "retention" => retention::measure().await,
                 other => panic!("there is no measurement {other}: {}", ALL.join(", ")),
             };
         }

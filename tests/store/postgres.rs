@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fini_bridge::domain::secret::Secret;
 use fini_bridge::store::postgres::Postgres;
-use fini_bridge::store::{Mode, Store};
+use fini_bridge::store::{Mode, Store, Work};
 use tokio_postgres::Client;
 
-use crate::actors::TTL;
+use crate::actors::{TTL, accept, ask, ended_as, failed_as, lease, look, message, said, say};
 use crate::database::server;
 use crate::{Backend, World};
 
@@ -86,4 +86,63 @@ pub async fn world() -> World {
         .await
         .unwrap();
     World { store, backend: Box::new(database) }
+}
+
+/// As forgetting does it, slowly: a webhook waits for the chat, finds it gone, and makes it anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_that_waits_for_a_chat_which_is_being_forgotten_makes_it_anew() {
+    let name = server().database().await;
+    let url = Secret::new(server().url(&name));
+    let store = Postgres::open(Arc::new(move || url.clone()), Mode::Serve).await.unwrap();
+    say(store.as_ref(), "alice", "old").await;
+    let (mut forgetting, looking) = (server().connect(&name).await, server().connect(&name).await);
+    let forgets = forgetting.transaction().await.unwrap();
+    forgets
+        .batch_execute(
+            "SET LOCAL search_path = fini_bridge; SELECT 1 FROM schedule ORDER BY work DESC FOR UPDATE;
+             DELETE FROM messages; DELETE FROM schedule; DELETE FROM lanes",
+        )
+        .await
+        .unwrap();
+    let accepting = tokio::spawn({
+        let store = store.clone();
+        async move { accept(store.as_ref(), message("alice", "new")).await }
+    });
+    let deadline = std::time::Instant::now() + Duration::from_secs(2);
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while looking.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        assert!(std::time::Instant::now() < deadline, "nobody waits for the chat");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    forgets.commit().await.unwrap();
+    let id = said(accepting.await.unwrap());
+    let held = lease(store.as_ref(), Work::Turns).await;
+    assert_eq!(look(store.as_ref(), &held).await.waiting[0].id, id);
+}
+
+/// As the version before left it: the text of a failed message removed, and what Fini said of it not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_of_the_first_version_loses_what_that_left_of_removed_texts() {
+    let name = server().database().await;
+    let url = Secret::new(server().url(&name));
+    let open = async || {
+        let url = url.clone();
+        Postgres::open(Arc::new(move || url.clone()), Mode::Serve).await.unwrap()
+    };
+    let store = open().await;
+    let id = say(store.as_ref(), "alice", "my IBAN is DE89 3704").await;
+    let held = lease(store.as_ref(), Work::Turns).await;
+    let asked = ask(store.as_ref(), &held).await;
+    store.end(&held, &ended_as(asked, failed_as("fini_400"))).await.unwrap();
+    drop(store);
+    let client = server().connect(&name).await;
+    let first_version = "SET search_path = fini_bridge;
+        DROP INDEX messages_lane, turns_lane, parts_lane;
+        DELETE FROM refinery_schema_history WHERE version = 2;
+        UPDATE messages SET text = NULL, pruned = true; UPDATE turns SET content = NULL, pruned = true";
+    client.batch_execute(first_version).await.unwrap();
+    let store = open().await;
+    assert_eq!(store.story(id).await.unwrap().unwrap().detail, None);
+    let left = "SELECT count(*) FROM fini_bridge.turns WHERE detail IS NOT NULL OR event_kinds <> '[]'";
+    assert_eq!(client.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);
 }

@@ -255,3 +255,46 @@ async fn the_file_is_no_larger_after_a_month_than_after_twelve_days() {
     let health: String = file.raw().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(health, "ok");
 }
+
+fn files_with(file: &File, text: &str) -> usize {
+    let files = std::fs::read_dir(file.path().parent().unwrap()).unwrap();
+    let contents = files.map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+    contents.filter(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes())).count()
+}
+
+/// Others write without a pause, and somebody still reads the old state for a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn under_constant_writing_a_removed_text_leaves_the_log_too() {
+    let file = file();
+    let store = file.open(Mode::Serve).await.unwrap();
+    let text = "my IBAN is DE89 3704";
+    let mut raw = unusable("raw");
+    raw.raw = text.repeat(3000);
+    store.accept(vec![NewItem::Unusable(raw)]).await.unwrap();
+    let reader = file.raw();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM messages").unwrap();
+    file.pass(Duration::from_secs(24 * 3600)).await;
+    let writers: Vec<_> = (0..4)
+        .map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                loop {
+                    say(store.as_ref(), &format!("chat-{number}"), "hello").await;
+                }
+            })
+        })
+        .collect();
+    let years = Duration::from_secs(10 * 365 * 24 * 3600);
+    let keep = Duration::from_secs(3600);
+    let retention = Retention { keep, forget: years, give_up_after: years, overrides: vec![], active: vec![] };
+    let enforcing = store.enforce_retention(&retention);
+    tokio::pin!(enforcing);
+    let early = tokio::time::timeout(Duration::from_secs(3), &mut enforcing).await;
+    assert!(early.is_err(), "it is not done while somebody reads the old state: {early:?}");
+    assert!(files_with(&file, text) > 0);
+    reader.execute_batch("COMMIT").unwrap();
+    let removed = tokio::time::timeout(Duration::from_secs(30), enforcing).await.expect("it is done then").unwrap();
+    assert_eq!(removed.pruned, 1);
+    assert_eq!(files_with(&file, text), 0);
+    writers.iter().for_each(tokio::task::JoinHandle::abort);
+}
