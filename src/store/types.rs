@@ -229,7 +229,7 @@ pub struct Asking {
 }
 
 /// How many turns may begin, each counted by the store where it is begun.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     pub per_chat: Option<Rate>,
     /// Over all chats of the channel and all replicas.

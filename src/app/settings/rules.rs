@@ -206,6 +206,7 @@ impl Found {
 
     fn conversations(&mut self, settings: &Settings) {
         self.texts("conversations", &settings.conversations);
+        self.limits("conversations", &settings.conversations, settings.store.forget);
         self.replies("replies", &settings.replies);
         if settings.channels.is_empty() {
             let instead = "add one as [channels.NAME]; the sample configuration has one of each platform";
@@ -221,6 +222,21 @@ impl Found {
         if conversations.reset_words.iter().any(|word| word.trim().is_empty()) {
             let key = format!("{below}.reset_words");
             self.problem(&key, "a word is blank: no message is", "write words such as [\"restart\", \"new chat\"]");
+        }
+    }
+
+    /// Turns are counted as long as the store has them.
+    fn limits(&mut self, below: &str, conversations: &Conversations, forget: Span) {
+        let limits = conversations.limits();
+        for (key, rate) in [
+            ("max_turns", limits.per_chat),
+            ("max_turns_per_sender", limits.per_sender),
+            ("max_turns_per_channel", limits.per_channel),
+        ] {
+            if rate.is_some_and(|rate| rate.per > forget.0) {
+                let instead = "write a shorter time, such as \"1000/7d\", or a longer store.forget";
+                self.problem(&format!("{below}.{key}"), "counts for longer than store.forget remembers", instead);
+            }
         }
     }
 
@@ -262,6 +278,9 @@ impl Found {
             || channel.conversations.reset_words != settings.conversations.reset_words
         {
             self.texts(&format!("{at}.conversations"), &channel.conversations);
+        }
+        if channel.conversations.limits() != settings.conversations.limits() {
+            self.limits(&format!("{at}.conversations"), &channel.conversations, settings.store.forget);
         }
         if channel.replies.give_up_after != settings.replies.give_up_after
             || channel.replies.max_age != settings.replies.max_age
