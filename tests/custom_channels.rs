@@ -219,7 +219,9 @@ async fn a_signature_and_its_time_in_one_header_are_verified_and_sampled() {
     let mut world = world;
     world.serve().await;
     let post = async |id: &str, offset: i64, key: &str, header: &dyn Fn(i64, &str) -> String| {
-        let (at, body) = (senders::now() + offset, json!({ "id": id, "ticket": 812, "text": "hi" }).to_string());
+        // Each in a chat of its own: two that wait in one would be one question.
+        let ticket: u32 = id.trim_start_matches('m').parse().unwrap();
+        let (at, body) = (senders::now() + offset, json!({ "id": id, "ticket": ticket, "text": "hi" }).to_string());
         let digest = hex::encode(senders::hmac_sha256(key.as_bytes(), format!("{at}.{body}").as_bytes()));
         let headers = vec![
             ("x-chirp-sig".to_owned(), header(at, &digest)),

@@ -349,7 +349,7 @@ impl Sender {
     }
 }
 
-const QUEUE: &str = "[conversations]\nburst = \"queue\"\nmax_turns = \"1000/1m\"\n";
+const QUEUE: &str = "[conversations]\nburst = \"queue\"\nmax_turns = \"1000/1m\"\nmax_turns_per_sender = \"none\"\n";
 
 async fn webhooks(fleet: &Fleet, replica: usize) -> u64 {
     fleet.counted(replica, "fini_bridge_webhooks_total{channel=\"bridge\"").await

@@ -25,6 +25,8 @@ use support::senders::{self, CHANNELS};
 use support::{World, eventually};
 
 const SECRET: &str = "my diagnosis is sarcoidosis";
+/// The long text is longer than a message may be by default.
+const LONG: &str = "[conversations]\nmax_text = \"64KiB\"\n";
 /// Retention looks every ten seconds.
 const A_MINUTE: Duration = Duration::from_secs(60);
 
@@ -82,7 +84,7 @@ async fn use_it(world: &World) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_and_an_error_that_quotes_it_leave_no_trace() {
-    let mut world = World::start(CHANNELS).await;
+    let mut world = World::start(&format!("{LONG}{CHANNELS}")).await;
     use_it(&world).await;
     assert!(!files_with(world.folder.path(), SECRET).is_empty());
     world.kill();
@@ -106,7 +108,7 @@ async fn a_text_and_an_error_that_quotes_it_leave_no_trace() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_and_an_error_that_quotes_it_are_in_no_live_row() {
     let name = server().database().await;
-    let mut world = World::start_on(Some(server().url(&name)), CHANNELS).await;
+    let mut world = World::start_on(Some(server().url(&name)), &format!("{LONG}{CHANNELS}")).await;
     let client = server().connect(&name).await;
     let dump = async || {
         let mut all = Vec::new();

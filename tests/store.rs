@@ -105,6 +105,8 @@ mod fences;
 mod intake;
 #[path = "store/lanes.rs"]
 mod lanes;
+#[path = "store/limits.rs"]
+mod limits;
 #[path = "store/looking.rs"]
 mod looking;
 #[path = "store/postgres.rs"]
@@ -117,3 +119,5 @@ mod retry;
 mod sqlite;
 #[path = "store/turns.rs"]
 mod turns;
+#[path = "store/writers.rs"]
+mod writers;

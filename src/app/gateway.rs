@@ -31,7 +31,7 @@ const ENFORCE_AT_MOST_EVERY: Duration = Duration::from_secs(10);
 /// How often a store that is away at the start is looked for.
 const STORE_EVERY: Duration = Duration::from_millis(200);
 /// How often a platform that could not be asked who we are is asked again.
-const PREPARE_EVERY: Duration = Duration::from_secs(30);
+const PREPARE_EVERY: Duration = Duration::from_secs(5);
 
 /// What was said in responses is noted; a store that doesn't answer is not waited for longer.
 const WRITTEN_DOWN: Duration = Duration::from_secs(2);

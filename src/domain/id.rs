@@ -76,6 +76,14 @@ text_id!(
     ChatRef, shown
 );
 text_id!(
+    /// Who wrote, without saying who: 32 hex digits of an HMAC over channel and sender with a key of this installation.
+    SenderRef, shown
+);
+text_id!(
+    /// Which user attributes came along, without saying which: likewise.
+    AttributesRef, shown
+);
+text_id!(
     /// Who holds a lease: one running process.
     Owner, shown
 );

@@ -119,3 +119,29 @@ impl fmt::Display for Rate {
 }
 
 from_text!(Rate, "a count in a length of time, such as \"60/10m\"", r"^[0-9]+/", ["60/10m"]);
+
+/// So many in a length of time, or `"none"`: as many as come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptionalRate(pub Option<Rate>);
+
+impl OptionalRate {
+    fn parse(text: &str) -> Option<Self> {
+        if text == "none" { Some(Self(None)) } else { Rate::parse(text).map(|rate| Self(Some(rate))) }
+    }
+}
+
+impl fmt::Display for OptionalRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(rate) => rate.fmt(f),
+            None => f.write_str("none"),
+        }
+    }
+}
+
+from_text!(
+    OptionalRate,
+    "a count in a length of time, such as \"120/1h\", or \"none\"",
+    r"^([0-9]+/|none$)",
+    ["none", "120/1h"]
+);

@@ -7,8 +7,9 @@ use serde::Deserialize;
 
 use crate::domain::id::{BotId, ChannelName};
 use crate::domain::message::Incoming;
-use crate::domain::span::{OptionalSpan, Rate, Span};
+use crate::domain::span::{OptionalRate, OptionalSpan, Rate, Size, Span};
 use crate::platform::Platform;
+use crate::store::Limits;
 
 /// What happens to messages that wait while a turn is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
@@ -40,6 +41,16 @@ pub struct Conversations {
     pub scope: Scope,
     /// Per chat; beyond, the bot is silent.
     pub max_turns: Rate,
+    /// Per sender, over all chats of the channel and all replicas; beyond, the bot is silent. `"none"`: no limit.
+    pub max_turns_per_sender: OptionalRate,
+    /// Per channel, over all replicas; beyond, the bot is silent. `"none"`: no limit.
+    pub max_turns_per_channel: OptionalRate,
+    /// Of one message, in UTF-8; a longer one fails.
+    pub max_text: Size,
+    /// A message that is one of them begins a new conversation; upper and lower case are the same.
+    pub reset_words: Vec<String>,
+    /// What is said then; empty: nothing.
+    pub reset_text: String,
     /// How many chats the mapping to Fini's conversations keeps in memory.
     pub cache_capacity: u64,
 }
@@ -52,8 +63,31 @@ impl Default for Conversations {
             idle_timeout: OptionalSpan(None),
             scope: Scope::Room,
             max_turns: Rate { count: 60, per: Duration::from_secs(600) },
+            max_turns_per_sender: OptionalRate(Some(Rate { count: 120, per: Duration::from_secs(3600) })),
+            max_turns_per_channel: OptionalRate(None),
+            max_text: Size(32 * 1024),
+            reset_words: Vec::new(),
+            reset_text: String::new(),
             cache_capacity: 100_000,
         }
+    }
+}
+
+impl Conversations {
+    pub fn limits(&self) -> Limits {
+        Limits {
+            per_chat: Some(self.max_turns),
+            per_sender: self.max_turns_per_sender.0,
+            per_channel: self.max_turns_per_channel.0,
+        }
+    }
+
+    pub fn is_reset_word(&self, text: &str) -> bool {
+        if self.reset_words.is_empty() {
+            return false;
+        }
+        let text = text.trim().to_lowercase();
+        self.reset_words.iter().any(|word| word.trim().to_lowercase() == text)
     }
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::channel::Channel;
 use super::dispatch::Held;
 use super::lookup::Found;
-use super::plan::{self, Age};
-use super::turn::{LOOK_AGAIN, Lane, Question, RETRY_FIRST, RETRY_LONGEST, Step, Turns, gave_up};
+use super::plan::{self, Age, Ending};
+use super::turn::{LOOK_AGAIN, Lane, Question, RETRY_FIRST, RETRY_LONGEST, Step, Turns};
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
-use crate::store::{Doubt, StoreError, Turn, TurnOutcome, TurnState};
+use crate::store::{Doubt, StoreError, Turn, TurnState};
 
 /// Between looks, after `fini.settle`: nobody could tell so far.
 const LOOK_SELDOM: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ impl Turns {
         let age = plan::age(turn.received_at, turn.dormant, channel, now);
         match found {
             Found::Answer(events) | Found::Undecidable { events, .. } if age == Age::Expired => {
-                self.end(held, channel, turn.into(), TurnOutcome::Expired, &events, now).await
+                self.end(held, channel, turn.into(), Ending::expired(), &events, now).await
             }
             Found::Answer(events) => self.answered(held, channel, turn.into(), &events, now).await,
             // Old as it is, it has the time in which this can be told.
@@ -60,11 +60,11 @@ impl Turns {
                 if age != Age::Young && since(&turn).is_some_and(|since| now.since(since) > settle) =>
             {
                 let detail = "What became of its call to Fini could not be found out in replies.give_up_after.";
-                let outcome = match age {
-                    Age::Expired => TurnOutcome::Expired,
-                    _ => TurnOutcome::Held { reason: "outcome_unknown".to_owned(), detail: detail.to_owned() },
+                let ending = match age {
+                    Age::Expired => Ending::expired(),
+                    Age::Young | Age::Old => Ending::held(channel, turn.role, "outcome_unknown", detail),
                 };
-                self.end(held, channel, turn.into(), outcome, &[], now).await
+                self.end(held, channel, turn.into(), ending, &[], now).await
             }
             Found::NothingYet(doubt) => {
                 let after = match turn.state {
@@ -75,8 +75,8 @@ impl Turns {
                 Ok(Lane::Released)
             }
             Found::Nothing { .. } if age != Age::Young => {
-                let outcome = if age == Age::Expired { TurnOutcome::Expired } else { gave_up() };
-                self.end(held, channel, turn.into(), outcome, &[], now).await
+                let ending = Ending::too_old(age, channel, turn.role);
+                self.end(held, channel, turn.into(), ending, &[], now).await
             }
             Found::Nothing { .. } if rest_before_another(&turn, now) > Duration::ZERO => {
                 let after = rest_before_another(&turn, now);
@@ -86,8 +86,8 @@ impl Turns {
             Found::Nothing { new_conversation } => {
                 if let Some(Failures { calls, .. }) = self.poisoned(channel, &turn, now).await? {
                     let detail = format!("Fini failed on it {calls} times, and answered others meanwhile.");
-                    let outcome = TurnOutcome::Failed { reason: "fini_keeps_failing".to_owned(), detail };
-                    return self.end(held, channel, turn.into(), outcome, &[], now).await;
+                    let ending = Ending::failed(channel, turn.role, "fini_keeps_failing", &detail);
+                    return self.end(held, channel, turn.into(), ending, &[], now).await;
                 }
                 if let TurnState::Unknown { answered, .. } = turn.state {
                     // After a call without an answer Fini may still come to store it, beyond `settle`.
@@ -102,8 +102,8 @@ impl Turns {
                 self.ask(held, channel, question, now).await
             }
             Found::Undecidable { reason, detail, events } => {
-                let outcome = TurnOutcome::Held { reason: reason.to_owned(), detail: detail.to_owned() };
-                self.end(held, channel, turn.into(), outcome, &events, now).await
+                let ending = Ending::held(channel, turn.role, reason, detail);
+                self.end(held, channel, turn.into(), ending, &events, now).await
             }
         }
     }

@@ -9,6 +9,7 @@ mod doubt;
 mod gate;
 mod lookup;
 mod mapping;
+pub mod people;
 mod plan;
 pub mod retry;
 mod turn;

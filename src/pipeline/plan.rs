@@ -4,26 +4,26 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::channel::{Burst, Channel};
+use super::channel::{Accept, Burst, Channel};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{BotId, DeliveryKey, MessageId};
 use crate::domain::message::Role;
+use crate::platform::Recipient;
 use crate::signature::hmac_hex;
-use crate::store::{LaneView, Lease, Turn, TurnState, Waiting};
+use crate::store::{LaneView, Lease, Limit, Turn, TurnOutcome, TurnState, Waiting};
 
 /// The user attribute that holds our reference; nothing else may use the name.
 pub const REFERENCE_ATTRIBUTE: &str = "fini_bridge_ref";
 
-/// Messages that become one question: at most so many…
+/// Messages that become one question: at most so many.
 const MOST_MERGED: usize = 50;
-/// … and so many bytes.
-const MOST_MERGED_BYTES: usize = 64 * 1024;
 
 /// A question that is not begun yet.
 #[derive(Debug)]
 pub struct Batch {
     pub members: Vec<MessageId>,
     pub in_reply_to: Vec<DeliveryKey>,
+    pub sender: Option<String>,
     pub role: Role,
     pub content: String,
     pub user_attributes: Map<String, Value>,
@@ -34,23 +34,89 @@ pub struct Batch {
     pub generation: u32,
 }
 
+/// How a turn ends without an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    pub outcome: TurnOutcome,
+    /// What the chat is told; empty: nothing.
+    pub text: String,
+    /// A reset word: the conversation to which belongs what comes after it.
+    pub new_generation: Option<u32>,
+}
+
+impl Ending {
+    fn dropped(reason: &str) -> Self {
+        let outcome = TurnOutcome::Dropped { reason: reason.to_owned() };
+        Self { outcome, text: String::new(), new_generation: None }
+    }
+
+    pub fn beyond(limit: Limit) -> Self {
+        Self::dropped(match limit {
+            Limit::Chat => "max_turns",
+            Limit::Sender => "max_turns_per_sender",
+            Limit::Channel => "max_turns_per_channel",
+        })
+    }
+
+    /// The user hears the channel's `failure_text`.
+    pub fn failed(channel: &Channel, role: Role, reason: &str, detail: &str) -> Self {
+        Self::told(channel, role, TurnOutcome::Failed { reason: reason.to_owned(), detail: detail.to_owned() })
+    }
+
+    /// Likewise.
+    pub fn held(channel: &Channel, role: Role, reason: &str, detail: &str) -> Self {
+        Self::told(channel, role, TurnOutcome::Held { reason: reason.to_owned(), detail: detail.to_owned() })
+    }
+
+    /// Nobody is told.
+    pub fn expired() -> Self {
+        Self { outcome: TurnOutcome::Expired, text: String::new(), new_generation: None }
+    }
+
+    /// Of what is not [`Age::Young`] any more.
+    pub fn too_old(age: Age, channel: &Channel, role: Role) -> Self {
+        if age == Age::Expired {
+            return Self::expired();
+        }
+        Self::failed(channel, role, "gave_up", "It waited longer than replies.give_up_after.")
+    }
+
+    fn too_long(channel: &Channel, role: Role) -> Self {
+        let detail = format!(
+            "It is longer than conversations.max_text ({}). Only its beginning is kept.",
+            channel.conversations.max_text
+        );
+        Self::failed(channel, role, "too_long", &detail)
+    }
+
+    fn reset(channel: &Channel, new_generation: u32) -> Self {
+        let text = channel.conversations.reset_text.clone();
+        Self { text, new_generation: Some(new_generation), ..Self::dropped("reset") }
+    }
+
+    fn told(channel: &Channel, role: Role, outcome: TurnOutcome) -> Self {
+        let text = if role == Role::User { channel.replies.failure_text.clone() } else { String::new() };
+        Self { outcome, text, new_generation: None }
+    }
+
+    fn without_words(self) -> Self {
+        Self { text: String::new(), ..self }
+    }
+}
+
 #[derive(Debug)]
 pub enum Plan {
     /// Nothing is due.
     Rest,
-    /// These are not for Fini, for this reason.
-    Drop(Batch, &'static str),
-    /// These waited longer than `give_up_after`.
-    GiveUp(Batch),
-    /// These waited so long that nobody is to be told any more.
-    Expire(Batch),
+    /// For whom the first message is can't be told yet.
+    Hold,
+    /// These end without a call.
+    End(Batch, Ending),
     Begin(Batch),
     /// The turn is open: nothing came of it so far.
     Again(Turn),
-    /// The open turn is older than `give_up_after`.
-    GiveUpTurn(Turn),
-    /// So old that nobody is to be told any more.
-    ExpireTurn(Turn),
+    /// The open turn is too old.
+    EndTurn(Turn, Ending),
     /// What became of the turn's call is not known.
     Look(Turn),
 }
@@ -81,10 +147,10 @@ pub fn age(received_at: Timestamp, dormant: bool, channel: &Channel, now: Timest
 pub fn plan(view: LaneView, channel: &Channel) -> Plan {
     if let Some(turn) = view.turn {
         let age = age(turn.received_at, turn.dormant, channel, view.now);
+        let role = turn.role;
         return match (turn.state, age) {
             (TurnState::Open, Age::Young) => Plan::Again(turn),
-            (TurnState::Open, Age::Old) => Plan::GiveUpTurn(turn),
-            (TurnState::Open, Age::Expired) => Plan::ExpireTurn(turn),
+            (TurnState::Open, Age::Old | Age::Expired) => Plan::EndTurn(turn, Ending::too_old(age, channel, role)),
             (TurnState::Asking { .. } | TurnState::Unknown { .. }, _) => Plan::Look(turn),
         };
     }
@@ -98,36 +164,78 @@ pub fn plan(view: LaneView, channel: &Channel) -> Plan {
     if view.now.since(first_received) < conversations.merge_window.0 {
         return Plan::Rest;
     }
-    let idle = |last| conversations.idle_timeout.0.is_some_and(|limit| view.now.since(last) > limit);
     let age = |message: &Waiting| age(message.received_at, message.dormant, channel, view.now);
-    let Some((batch, age)) = head(waiting, conversations.burst, age) else { return Plan::Rest };
+    let kind = |message: &Waiting| Kind::of(message, channel, age(message));
+    let Some((first, age)) = waiting.first().map(|message| (kind(message), age(message))) else { return Plan::Rest };
+    let Some(batch) = head(waiting, channel, first, kind) else { return Plan::Rest };
+    let idle = |last| conversations.idle_timeout.0.is_some_and(|limit| view.now.since(last) > limit);
     let goes_on =
         view.generation > 0 && view.bot_id.as_ref() == Some(&batch.bot_id) && !view.last_turn_at.is_some_and(idle);
     let batch = Batch { generation: if goes_on { view.generation } else { view.generation + 1 }, ..batch };
-    if age == Age::Expired {
-        Plan::Expire(batch)
-    } else if batch.content.trim().is_empty() {
-        Plan::Drop(batch, "blank")
-    } else if age == Age::Old {
-        Plan::GiveUp(batch)
-    } else if batch.role == Role::User && view.recent_turns >= conversations.max_turns.count {
-        Plan::Drop(batch, "max_turns")
-    } else {
-        Plan::Begin(batch)
+    let role = batch.role;
+    match first {
+        Kind::Foreign(reason) => Plan::End(batch, Ending::dropped(reason)),
+        Kind::Unclear if age == Age::Young => Plan::Hold,
+        // Nobody is told anything who may be a stranger.
+        Kind::Unclear => Plan::End(batch, Ending::too_old(age, channel, role).without_words()),
+        Kind::Blank => Plan::End(batch, Ending::dropped("blank")),
+        Kind::ResetWord => {
+            let ending = Ending::reset(channel, view.generation + 1);
+            Plan::End(batch, if age == Age::Expired { ending.without_words() } else { ending })
+        }
+        Kind::TooLong if age == Age::Expired => Plan::End(batch, Ending::expired()),
+        Kind::TooLong => Plan::End(batch, Ending::too_long(channel, role)),
+        Kind::Question(Age::Young) => Plan::Begin(batch),
+        Kind::Question(Age::Old | Age::Expired) => Plan::End(batch, Ending::too_old(age, channel, role)),
     }
 }
 
-/// The first message, and those right behind it that may join it: of the same sender, role and agent.
-/// What a human agent wrote stands alone, and so does a blank message (it is dropped). What is too old to be asked
-/// takes nothing with it that isn't.
-fn head(waiting: Vec<Waiting>, burst: Burst, age: impl Fn(&Waiting) -> Age) -> Option<(Batch, Age)> {
+/// What is done with a message, looked at by itself. What is not a question stands alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// For somebody else: the reason.
+    Foreign(&'static str),
+    /// Whether it is for us is not known yet.
+    Unclear,
+    Blank,
+    ResetWord,
+    TooLong,
+    /// What is too old to be asked takes nothing with it that isn't.
+    Question(Age),
+}
+
+impl Kind {
+    fn of(message: &Waiting, channel: &Channel, age: Age) -> Self {
+        match channel.platform.recipient(&message.address) {
+            Recipient::OtherAccount => return Self::Foreign("other_account"),
+            Recipient::OtherBot if !channel.accept.contains(&Accept::All) => return Self::Foreign("not_addressed"),
+            Recipient::Unknown => return Self::Unclear,
+            Recipient::OtherBot | Recipient::Us => {}
+        }
+        if message.text.trim().is_empty() {
+            Self::Blank
+        } else if message.too_long {
+            Self::TooLong
+        } else if message.role == Role::User && channel.conversations.is_reset_word(&message.text) {
+            Self::ResetWord
+        } else {
+            Self::Question(age)
+        }
+    }
+}
+
+/// The first message, and those right behind it that may join it: of the same person and agent, with the same user
+/// attributes. What a human agent or another bot wrote stands alone.
+fn head(waiting: Vec<Waiting>, channel: &Channel, first_kind: Kind, kind: impl Fn(&Waiting) -> Kind) -> Option<Batch> {
     let mut waiting = waiting.into_iter();
     let first = waiting.next()?;
-    let first_age = age(&first);
-    let alone = burst == Burst::Queue || first.role != Role::User || first.text.trim().is_empty();
+    let alone = channel.conversations.burst == Burst::Queue
+        || first.role != Role::User
+        || !matches!(first_kind, Kind::Question(_));
     let mut batch = Batch {
         members: vec![first.id],
         in_reply_to: vec![first.delivery_key],
+        sender: first.sender,
         role: first.role,
         content: first.text,
         user_attributes: first.user_attributes,
@@ -137,16 +245,16 @@ fn head(waiting: Vec<Waiting>, burst: Burst, age: impl Fn(&Waiting) -> Age) -> O
         generation: 0,
     };
     if alone {
-        return Some((batch, first_age));
+        return Some(batch);
     }
     for next in waiting {
         let joins = next.role == batch.role
-            && next.sender == first.sender
+            && next.sender == batch.sender
+            && next.user_attributes == batch.user_attributes
             && next.bot_id == batch.bot_id
-            && age(&next) == first_age
-            && !next.text.trim().is_empty()
             && batch.members.len() < MOST_MERGED
-            && batch.content.len() + next.text.len() < MOST_MERGED_BYTES;
+            && batch.content.len() + 1 + next.text.len() <= channel.conversations.max_text.0
+            && kind(&next) == first_kind;
         if !joins {
             break;
         }
@@ -154,12 +262,11 @@ fn head(waiting: Vec<Waiting>, burst: Burst, age: impl Fn(&Waiting) -> Age) -> O
         batch.in_reply_to.push(next.delivery_key);
         batch.content.push('\n');
         batch.content.push_str(&next.text);
-        batch.user_attributes.extend(next.user_attributes);
         // The answer goes to where the last of them was written.
         batch.address = next.address;
         batch.received_at = batch.received_at.min(next.received_at);
     }
-    Some((batch, first_age))
+    Some(batch)
 }
 
 /// Our name for a chat's conversation of one generation: keyed, so nobody else can guess or forge it. The lane's
@@ -189,24 +296,4 @@ impl Patience {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::id::{ChannelName, ChatRef, LaneId};
-    use crate::store::Work;
-
-    #[test]
-    fn a_chat_that_was_forgotten_has_another_reference_than_before() {
-        let lease = |lane| Lease {
-            lane: LaneId(lane),
-            work: Work::Turns,
-            fence: 1,
-            channel: ChannelName::new("shop"),
-            chat_ref: ChatRef::new("ref"),
-        };
-        let reference = |lane, generation| reference(&[7; 32], &lease(lane), generation);
-        assert_eq!(reference(1, 1), reference(1, 1));
-        assert_ne!(reference(1, 1), reference(2, 1));
-        assert_ne!(reference(1, 1), reference(1, 2));
-        assert_ne!(reference(1, 11), reference(11, 1));
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! The conversation worker: takes what waits in a lane, asks Fini, and ends the turn with its replies in the
 //! outbox. Each step is written down before the next one begins, so that another process can go on from it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use moka::future::Cache;
 use serde_json::{Map, Value};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::channel::Channel;
@@ -17,16 +18,17 @@ use super::dispatch::{Held, Worker};
 use super::doubt::Failures;
 use super::gate::{Gate, Room};
 use super::mapping::Mapping;
-use super::plan::{self, Batch, Patience, Plan, REFERENCE_ATTRIBUTE};
+use super::people::sender_ref;
+use super::plan::{self, Batch, Ending, Patience, Plan, REFERENCE_ATTRIBUTE};
 use super::retry::{backoff, insist};
 use super::{FiniKey, Foundation};
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
-use crate::domain::id::{BotId, DeliveryKey, InteractionId, MessageId, PartId, TurnId};
+use crate::domain::id::{BotId, ChannelName, DeliveryKey, InteractionId, MessageId, PartId, SenderRef, TurnId};
 use crate::domain::message::{Reply, ReplyKind, Role};
 use crate::fini::{Ask, AskError, Event, EventKind, Target};
 use crate::platform::Rendering;
-use crate::store::{Asking, Doubt, EXPIRED, NewPart, Next, StoreError, Turn, TurnEnd, TurnOutcome, Work};
+use crate::store::{Admission, Asking, Doubt, EXPIRED, NewPart, Next, StoreError, Turn, TurnEnd, TurnOutcome, Work};
 
 /// After a call that certainly had no effect.
 pub(super) const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -37,6 +39,8 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const DISCOVERY: Duration = Duration::from_secs(30);
 /// A lane that waits for a discovery looks this often; the discovery itself wakes it, mostly.
 const DISCOVERY_LOOK: Duration = Duration::from_millis(500);
+/// A lane whose head may be somebody else's message looks this often whether that is known by now.
+const RECIPIENT_LOOK: Duration = Duration::from_secs(2);
 /// What a 500 leaves open is settled after this: Fini is done with the call, a read may lag.
 const ANSWERED: Duration = Duration::from_secs(3);
 /// Turns at most that are watched for being the reason why Fini fails.
@@ -47,6 +51,9 @@ pub struct Turns {
     pub(super) mapping: Mapping,
     pub(super) discoveries: Vec<Arc<Discovery>>,
     rooms: Vec<Room>,
+    /// Of channels with `max_turns_per_channel`: this process begins their turns one after the other, so that it lets
+    /// no more than one too many through.
+    budgets: BTreeMap<ChannelName, Mutex<()>>,
     /// Of turns that Fini may be failing on by themselves.
     pub(super) failures: Cache<TurnId, Failures>,
     stop: CancellationToken,
@@ -58,6 +65,8 @@ pub(super) struct Question {
     /// Empty if the turn was begun before.
     pub members: Vec<MessageId>,
     pub in_reply_to: Vec<DeliveryKey>,
+    /// Of a turn that isn't begun; it is counted there.
+    pub sender: Option<String>,
     pub role: Role,
     pub content: String,
     pub user_attributes: Map<String, Value>,
@@ -75,6 +84,7 @@ impl From<Batch> for Question {
             turn: TurnId::generate(),
             members: batch.members,
             in_reply_to: batch.in_reply_to,
+            sender: batch.sender,
             role: batch.role,
             content: batch.content,
             user_attributes: batch.user_attributes,
@@ -93,6 +103,7 @@ impl From<Turn> for Question {
             turn: turn.id,
             members: Vec::new(),
             in_reply_to: turn.in_reply_to,
+            sender: None,
             role: turn.role,
             content: turn.content,
             user_attributes: turn.user_attributes,
@@ -164,7 +175,10 @@ impl Turns {
         let mapping = Mapping::new(foundation.store.clone(), foundation.cache_capacity);
         // Longer than any pause between two calls; a lane that went to another replica is forgotten.
         let failures = Cache::builder().max_capacity(MOST_WATCHED).time_to_idle(Duration::from_secs(3600)).build();
-        Self { foundation, mapping, discoveries, rooms, failures, stop }
+        let limited =
+            foundation.channels.values().filter(|channel| channel.conversations.limits().per_channel.is_some());
+        let budgets = limited.map(|channel| (channel.name.clone(), Mutex::default())).collect();
+        Self { foundation, mapping, discoveries, rooms, budgets, failures, stop }
     }
 
     async fn step(&self, held: &Held) -> Step {
@@ -178,21 +192,19 @@ impl Turns {
             store.release(&held.lease, rest).await?;
             return Ok(Lane::Released);
         }
-        let view = store.look(&held.lease, channel.conversations.max_turns.per).await?;
+        let view = store.look(&held.lease).await?;
         let now = view.now;
         match plan::plan(view, channel) {
             Plan::Rest => {
                 store.release(&held.lease, rest).await?;
                 Ok(Lane::Released)
             }
-            Plan::Drop(batch, reason) => {
-                let outcome = TurnOutcome::Dropped { reason: reason.to_owned() };
-                self.end(held, channel, batch.into(), outcome, &[], now).await
+            Plan::Hold => {
+                store.release(&held.lease, Next::After(RECIPIENT_LOOK)).await?;
+                Ok(Lane::Released)
             }
-            Plan::Expire(batch) => self.end(held, channel, batch.into(), TurnOutcome::Expired, &[], now).await,
-            Plan::ExpireTurn(turn) => self.end(held, channel, turn.into(), TurnOutcome::Expired, &[], now).await,
-            Plan::GiveUp(batch) => self.end(held, channel, batch.into(), gave_up(), &[], now).await,
-            Plan::GiveUpTurn(turn) => self.end(held, channel, turn.into(), gave_up(), &[], now).await,
+            Plan::End(batch, ending) => self.end(held, channel, batch.into(), ending, &[], now).await,
+            Plan::EndTurn(turn, ending) => self.end(held, channel, turn.into(), ending, &[], now).await,
             Plan::Begin(batch) => self.ask(held, channel, batch.into(), now).await,
             Plan::Again(turn) => self.ask(held, channel, turn.into(), now).await,
             Plan::Look(turn) => self.look_up(held, channel, turn, now).await,
@@ -215,20 +227,17 @@ impl Turns {
     pub(super) async fn ask(&self, held: &Held, channel: &Channel, mut question: Question, now: Timestamp) -> Step {
         let store = &self.foundation.store;
         let (key, room, _) = self.key(channel)?;
-        let aim = match self.aim(held, channel, &question, now).await? {
+        let aim = self.aim(held, channel, &question, now).await?;
+        match aim {
             Aim::Wait => {
                 store.release(&held.lease, Next::After(DISCOVERY_LOOK)).await?;
                 return Ok(Lane::Released);
             }
-            Aim::Abandon => {
-                self.foundation.metrics.conversation(channel.name.as_str(), "abandoned");
-                question.generation += 1;
-                Aim::New
-            }
-            aim => aim,
-        };
+            Aim::Abandon => question.generation += 1,
+            Aim::Conversation(_) | Aim::New => {}
+        }
         let begun_before = match aim {
-            Aim::New => store.conversation(held.lease.lane, question.generation).await?,
+            Aim::New | Aim::Abandon => store.conversation(held.lease.lane, question.generation).await?,
             _ => None,
         };
         let reference = begun_before
@@ -244,10 +253,22 @@ impl Turns {
             bot_id: question.bot_id.clone(),
             generation: question.generation,
             reference: reference.clone(),
+            sender_ref: self.counts_for(held, &question),
+            limits: channel.conversations.limits(),
         };
         failpoint::reach("turn.planned");
-        store.asking(&held.lease, &asking).await?;
+        match self.begin_call(held, &asking).await? {
+            Admission::Admitted { shared: true } => question.user_attributes.clear(),
+            Admission::Admitted { shared: false } => {}
+            Admission::LimitReached(limit) => {
+                question.members = asking.members;
+                return self.end(held, channel, question, Ending::beyond(limit), &[], now).await;
+            }
+        }
         failpoint::reach("turn.asked");
+        if matches!(aim, Aim::Abandon) {
+            self.foundation.metrics.conversation(channel.name.as_str(), "abandoned");
+        }
         question.asked += 1;
         if !held.is_fresh() {
             return Err(StoreError::Fenced);
@@ -283,6 +304,25 @@ impl Turns {
         }
     }
 
+    /// For whom the turn counts: who doesn't say who they are counts as the chat. What a human agent writes costs no
+    /// answer.
+    fn counts_for(&self, held: &Held, question: &Question) -> Option<SenderRef> {
+        let key = &self.foundation.installation_key;
+        match (&question.sender, question.role) {
+            (_, Role::Agent) => None,
+            (Some(sender), _) => Some(sender_ref(key, &held.lease.channel, sender)),
+            (None, _) => Some(SenderRef::new(held.lease.chat_ref.as_str())),
+        }
+    }
+
+    async fn begin_call(&self, held: &Held, asking: &Asking) -> Result<Admission, StoreError> {
+        let _counted = match self.budgets.get(&held.lease.channel) {
+            Some(budget) if !asking.members.is_empty() => Some(budget.lock().await),
+            _ => None,
+        };
+        self.foundation.store.asking(&held.lease, asking).await
+    }
+
     async fn not_answered(
         &self,
         held: &Held,
@@ -310,8 +350,8 @@ impl Turns {
             }
             AskError::Rejected { status, detail } => {
                 room.gate.worked();
-                let outcome = TurnOutcome::Failed { reason: format!("fini_{status}"), detail };
-                return self.end(held, channel, question, outcome, &[], now).await;
+                let ending = Ending::failed(channel, question.role, &format!("fini_{status}"), &detail);
+                return self.end(held, channel, question, ending, &[], now).await;
             }
             AskError::Unknown { answered, reason } => {
                 let doubt = Doubt::Begins { answered };
@@ -360,7 +400,8 @@ impl Turns {
     ) -> Step {
         let replies = replies(question.role, events);
         let (lane, generation) = (held.lease.lane, question.generation);
-        self.finish(held, channel, question, TurnOutcome::Answered, &replies, events, now).await?;
+        let ending = Ending { outcome: TurnOutcome::Answered, text: String::new(), new_generation: None };
+        self.finish(held, channel, question, ending, &replies, events, now).await?;
         if self.mapping.get(lane, generation).await?.is_none()
             && let Some(conversation) = self.foundation.store.conversation(lane, generation).await?
         {
@@ -370,35 +411,36 @@ impl Turns {
         Ok(Lane::Kept)
     }
 
-    /// Ends a turn without an answer: the user is told what the channel says, programs what it was. `events`: what
+    /// Ends a turn without an answer: the user is told what there is to tell, programs what it was. `events`: what
     /// is known of it in Fini nevertheless.
     pub(super) async fn end(
         &self,
         held: &Held,
         channel: &Channel,
         question: Question,
-        outcome: TurnOutcome,
+        ending: Ending,
         events: &[Event],
         now: Timestamp,
     ) -> Step {
         let plain = |kind, text: &str| Reply { kind, text: text.to_owned(), event: Value::Null };
         let mut replies = Vec::new();
-        match &outcome {
+        if !ending.text.is_empty() {
+            replies.push(plain(ReplyKind::Message, &ending.text));
+        }
+        match &ending.outcome {
             TurnOutcome::Answered => {}
             // Without a word to anybody: it is long forgotten.
             TurnOutcome::Expired => {
                 tracing::warn!(chat = %held.lease.chat_ref, channel = %channel.name, "a turn expired");
             }
-            TurnOutcome::Dropped { .. } => replies.push(plain(ReplyKind::NoReply, "")),
+            TurnOutcome::Dropped { .. } if replies.is_empty() => replies.push(plain(ReplyKind::NoReply, "")),
+            TurnOutcome::Dropped { .. } => {}
             TurnOutcome::Failed { reason, .. } | TurnOutcome::Held { reason, .. } => {
                 tracing::warn!(chat = %held.lease.chat_ref, channel = %channel.name, reason, "a turn failed for good");
-                if !channel.replies.failure_text.is_empty() && question.role == Role::User {
-                    replies.push(plain(ReplyKind::Message, &channel.replies.failure_text));
-                }
                 replies.push(plain(ReplyKind::Failed, ""));
             }
         }
-        self.finish(held, channel, question, outcome, &replies, events, now).await
+        self.finish(held, channel, question, ending, &replies, events, now).await
     }
 
     #[allow(clippy::too_many_arguments)] // the one place where a turn ends
@@ -407,7 +449,7 @@ impl Turns {
         held: &Held,
         channel: &Channel,
         question: Question,
-        outcome: TurnOutcome,
+        ending: Ending,
         replies: &[Reply],
         events: &[Event],
         now: Timestamp,
@@ -425,7 +467,7 @@ impl Turns {
                 Err(error) => tracing::error!(channel = %channel.name, %error, "a reply can't be written"),
             }
         }
-        let label = match &outcome {
+        let label = match &ending.outcome {
             TurnOutcome::Answered => "answered",
             TurnOutcome::Dropped { reason } => reason,
             TurnOutcome::Failed { .. } => "failed",
@@ -436,23 +478,19 @@ impl Turns {
         let end = TurnEnd {
             turn: question.turn,
             members: question.members,
-            outcome,
+            outcome: ending.outcome,
             address: question.address,
             parts,
             events: events.iter().filter_map(|event| event.id.clone()).collect(),
             first_event_at: events.iter().filter_map(|event| event.created_at).min(),
             event_kinds: events.iter().map(Event::code).collect(),
+            new_generation: ending.new_generation,
         };
         insist(|| self.foundation.store.end(&held.lease, &end)).await?;
         failpoint::reach("turn.ended");
         self.failures.invalidate(&end.turn).await;
         Ok(Lane::Kept)
     }
-}
-
-pub(super) fn gave_up() -> TurnOutcome {
-    let detail = "It waited longer than replies.give_up_after.".to_owned();
-    TurnOutcome::Failed { reason: "gave_up".to_owned(), detail }
 }
 
 /// What the chat is told of an answer: each shown event once, in the array's order; and for programs, that

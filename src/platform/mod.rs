@@ -149,6 +149,18 @@ impl From<crate::http::Error> for SendError {
     }
 }
 
+/// For whom a message is that came in before the connector knew who it is on the platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipient {
+    Us,
+    /// An account that the channel isn't configured for.
+    OtherAccount,
+    /// Another bot in the same room.
+    OtherBot,
+    /// [`Platform::prepare`] has not learnt it yet.
+    Unknown,
+}
+
 /// How a send whose outcome is unknown may be settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idempotency {
@@ -231,6 +243,12 @@ pub trait Platform: Send + Sync + 'static {
 
     /// Learns who we are on the platform, where parsing is better for knowing it. Cheap once it is known.
     async fn prepare(&self) {}
+
+    /// For whom the message with this address is. Asked before it is worked on: a message that came in while the
+    /// platform could not be reached is kept and not answered until this is known. Pure, like [`Platform::parse`].
+    fn recipient(&self, _address: &Value) -> Recipient {
+        Recipient::Us
+    }
 
     /// The parts of a reply, within the platform's limits. None for a kind that the platform has no use for.
     fn render(&self, reply: &Reply, chat: &Rendering<'_>) -> Result<Vec<Part>, Malformed>;

@@ -79,7 +79,9 @@ pub trait Store: Send + Sync + 'static {
 
     // intake ------------------------------------------------------------------------------------
 
-    /// Keeps all of a webhook in one commit. A message whose key is known changes nothing.
+    /// Keeps all of a webhook in one commit. A message whose key is known changes nothing. When a second person
+    /// writes in a chat (as [`Role::User`](crate::domain::message::Role), another sender, or without a sender other
+    /// user attributes), the chat is shared from then on.
     async fn accept(&self, items: Vec<NewItem>) -> Result<Vec<Accepted>>;
 
     // leases ------------------------------------------------------------------------------------
@@ -97,11 +99,11 @@ pub trait Store: Send + Sync + 'static {
 
     // turns -------------------------------------------------------------------------------------
 
-    async fn look(&self, lease: &Lease, recent: Duration) -> Result<LaneView>;
+    async fn look(&self, lease: &Lease) -> Result<LaneView>;
 
     /// Writes down that Fini is about to be asked. The first time it makes the turn out of its members
-    /// and the conversation of the generation; again: another call of the same turn.
-    async fn asking(&self, lease: &Lease, asking: &Asking) -> Result<()>;
+    /// and the conversation of the generation, unless a limit is reached; again: another call of the same turn.
+    async fn asking(&self, lease: &Lease, asking: &Asking) -> Result<Admission>;
 
     /// The call certainly had no effect: the turn is open again. Releases the lane.
     async fn reopen(&self, lease: &Lease, turn: TurnId, after: Duration, reason: &str) -> Result<()>;

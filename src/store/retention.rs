@@ -61,6 +61,7 @@ impl TurnEnd {
             events: Vec::new(),
             first_event_at: None,
             event_kinds: Vec::new(),
+            new_generation: None,
         }
     }
 }
@@ -89,12 +90,23 @@ const CODE: &str = "one of a fixed set of codes";
 /// A reason is a code, such as a status or the platform's own word; one that is a sentence may quote something.
 const CODES_ONLY: &str = "CASE WHEN length(reason) <= 64 AND reason NOT LIKE '% %' THEN reason END";
 const PLATFORM_ID: &str = "an id of the platform's: recognises what is delivered again";
+const PERSON: &str = "a keyed hash: tells one person from another, and not who they are";
 const FINI_ID: &str = "an id of Fini's";
 
 /// Every table with every column that can hold text or bytes. `tests/store/retention.rs` compares it with the real
 /// schema of each store: a new column has to be added here.
 pub const TABLES: [(&str, &[Column]); 6] = [
-    ("lanes", &[Kept("channel", NAME), Kept("chat", PLATFORM_ID), Kept("chat_ref", ID), Kept("bot_id", FINI_ID)]),
+    (
+        "lanes",
+        &[
+            Kept("channel", NAME),
+            Kept("chat", PLATFORM_ID),
+            Kept("chat_ref", ID),
+            Kept("bot_id", FINI_ID),
+            Kept("sender_ref", PERSON),
+            Kept("attributes_ref", PERSON),
+        ],
+    ),
     ("schedule", &[Kept("work", CODE), Kept("channel", NAME), Kept("owner", ID)]),
     (
         "messages",
@@ -128,6 +140,8 @@ pub const TABLES: [(&str, &[Column]); 6] = [
             Pruned("reason", CODES_ONLY),
             Pruned("detail", "NULL"),
             Pruned("event_kinds", "'[]'"),
+            Kept("channel", NAME),
+            Kept("sender_ref", PERSON),
         ],
     ),
     (

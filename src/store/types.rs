@@ -8,9 +8,11 @@ use tokio::sync::watch;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{
-    BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, EventId, InteractionId, LaneId, MessageId, PartId, TurnId,
+    AttributesRef, BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, EventId, InteractionId, LaneId, MessageId,
+    PartId, SenderRef, TurnId,
 };
 use crate::domain::message::{Receipt, ReplyKind, Role};
+use crate::domain::span::Rate;
 
 // ---------------------------------------------------------------------------------------------- intake
 
@@ -30,9 +32,14 @@ pub struct NewMessage {
     pub chat: ChatKey,
     pub chat_ref: ChatRef,
     pub sender: Option<String>,
+    /// `None`: the platform doesn't say who wrote.
+    pub sender_ref: Option<SenderRef>,
     pub role: Role,
     pub text: String,
+    /// The text is longer than `max_text`: only its beginning is here, and Fini is never asked.
+    pub too_long: bool,
     pub user_attributes: Map<String, Value>,
+    pub attributes_ref: AttributesRef,
     pub bot_id: BotId,
     pub address: Value,
     /// Set where the platform promises no order: waiting messages are sorted by it.
@@ -133,8 +140,6 @@ pub struct LaneView {
     pub turn: Option<Turn>,
     /// In the order of acknowledgement; at most 200.
     pub waiting: Vec<Waiting>,
-    /// Turns of role `user` begun within the window that was asked for.
-    pub recent_turns: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -146,6 +151,7 @@ pub struct Waiting {
     pub sender: Option<String>,
     pub role: Role,
     pub text: String,
+    pub too_long: bool,
     pub user_attributes: Map<String, Value>,
     pub bot_id: BotId,
     pub address: Value,
@@ -217,6 +223,37 @@ pub struct Asking {
     pub generation: u32,
     /// Of this chat and generation; goes to Fini.
     pub reference: String,
+    /// For whom the turn counts; `None`: it doesn't count for any limit.
+    pub sender_ref: Option<SenderRef>,
+    pub limits: Limits,
+}
+
+/// How many turns may begin, each counted by the store where it is begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    pub per_chat: Option<Rate>,
+    /// Over all chats of the channel and all replicas.
+    pub per_sender: Option<Rate>,
+    /// Over all replicas. Each of them may let one turn too many through.
+    pub per_channel: Option<Rate>,
+}
+
+/// Whether Fini may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    Admitted {
+        /// Several people have written in the chat: nobody's user attributes go along.
+        shared: bool,
+    },
+    /// Nothing was changed.
+    LimitReached(Limit),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    Chat,
+    Sender,
+    Channel,
 }
 
 #[derive(Clone, Debug)]
@@ -243,12 +280,14 @@ pub struct TurnEnd {
     pub first_event_at: Option<Timestamp>,
     /// For the page and `messages show`: a code for each event in order, such as `finibot/message`.
     pub event_kinds: Vec<String>,
+    /// A reset word: what comes after it belongs to this conversation, one that isn't begun yet.
+    pub new_generation: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TurnOutcome {
     Answered,
-    /// Not for Fini: blank, or beyond `max_turns`.
+    /// Not for Fini: blank, a reset word, beyond a limit, of another account.
     Dropped {
         reason: String,
     },
@@ -353,7 +392,7 @@ pub enum MessageState {
     /// Answered; replies on their way.
     Answered,
     Done,
-    /// Of a kind that is not answered, or beyond `max_turns`. `reason` says which.
+    /// Not for Fini. `reason` says why.
     Dropped,
     Failed,
     Held,

@@ -21,9 +21,9 @@ use super::wait::{self, Afterwards};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::failpoint;
 use crate::domain::id::{ChannelName, ChatKey, ChatRef, DeliveryKey, MessageId};
-use crate::domain::message::{Addressed, DeliveryReport, Incoming, Reported};
-use crate::pipeline::REFERENCE_ATTRIBUTE;
+use crate::domain::message::{Addressed, DeliveryReport, Incoming, Reported, Role};
 use crate::pipeline::channel::{Accept, Channel, Scope};
+use crate::pipeline::{REFERENCE_ATTRIBUTE, people};
 use crate::platform::{Answer, Event, HANDSHAKE_BODY, Malformed, Parsed, Rejected, cut};
 use crate::signature::{RawWebhook, Refused, hmac_hex};
 use crate::store::{Accepted, NewItem, NewMessage, NewUnusable, Store, StoreError};
@@ -337,9 +337,13 @@ impl Intake {
         let parts = ["chat", channel.name.as_str(), account, chat.as_str()].join("\0");
         let mut chat_ref = hmac_hex(&self.installation_key, &[parts.as_bytes()]);
         chat_ref.truncate(32);
-        // Where several people share a lane, nothing of one of them may stand for all.
-        let mut user_attributes = if incoming.shared && !per_user { Map::new() } else { incoming.user_attributes };
+        // What an agent or a bot brings along is not the customer's.
+        let mut user_attributes = if incoming.role == Role::User { incoming.user_attributes } else { Map::new() };
         user_attributes.remove(REFERENCE_ATTRIBUTE);
+        let sender = incoming.sender.as_deref();
+        let sender_ref = sender.map(|sender| people::sender_ref(&self.installation_key, &channel.name, sender));
+        let attributes_ref = people::attributes_ref(&self.installation_key, &channel.name, &user_attributes);
+        let max_text = channel.conversations.max_text.0;
         Ok(NewItem::Message(Box::new(NewMessage {
             id: MessageId::generate(),
             channel: channel.name.clone(),
@@ -347,9 +351,12 @@ impl Intake {
             chat,
             chat_ref: ChatRef::new(chat_ref),
             sender: incoming.sender,
+            sender_ref,
             role: incoming.role,
-            text: incoming.text,
+            too_long: incoming.text.len() > max_text,
+            text: cut_text(incoming.text, max_text),
             user_attributes,
+            attributes_ref,
             bot_id,
             address: incoming.address,
             sort_at: sent_at.filter(|_| incoming.unordered),
@@ -395,4 +402,13 @@ fn told(rejected: &Rejected) -> Outcome {
     });
     let response = HttpResponse::BadRequest().content_type("application/problem+json").body(body.to_string());
     Outcome { response, result: "rejected" }
+}
+
+/// The beginning of a text, at most so many bytes of it.
+fn cut_text(mut text: String, at_most: usize) -> String {
+    if text.len() > at_most {
+        text.truncate(text.floor_char_boundary(at_most));
+        text.shrink_to_fit();
+    }
+    text
 }

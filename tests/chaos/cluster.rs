@@ -15,8 +15,7 @@ use super::support::senders::CHANNELS;
 use super::support::{FINI_KEYS, Process, World, eventually};
 use super::wire::Wire;
 
-const SHORT_TIMES: &str =
-    "[conversations]\nburst = \"queue\"\nmax_turns = \"100000/1m\"\n[fini]\ntimeout = \"3s\"\nsettle = \"3s\"\n";
+const SHORT_TIMES: &str = "[conversations]\nburst = \"queue\"\nmax_turns = \"100000/1m\"\nmax_turns_per_sender = \"none\"\n[fini]\ntimeout = \"3s\"\nsettle = \"3s\"\n";
 
 /// Where the replicas keep what they accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fini_bridge::domain::id::PartId;
 use fini_bridge::domain::message::{Receipt, ReportOutcome, Reported};
-use fini_bridge::platform::{Config, Event, Idempotency, Parsed, Registration, SampleOf, SendError};
+use fini_bridge::platform::{Config, Event, Idempotency, Parsed, Recipient, Registration, SampleOf, SendError};
 use fini_bridge::signature::{RawWebhook, hmac_hex};
 use serde_json::{Value, json};
 
@@ -170,8 +170,12 @@ async fn a_webhook_of_another_workspace_is_not_answered_once_ours_is_known() {
         "message_im_escapes",
         &[("/team_id", json!("T00OTHER")), ("/authorizations/0/team_id", json!("T00OTHER"))],
     );
-    assert_eq!(case.parse(&*connector, &foreign)[0]["account"], "T00OTHER");
+    let ours = changed("message_im_escapes", &[("/team_id", json!("T00PARTNER"))]);
+    let [theirs, ours] = [foreign.clone(), ours].map(|body| case.parse(&*connector, &body)[0]["address"].clone());
+    let recipients = || [&theirs, &ours].map(|address| connector.recipient(address));
+    assert_eq!(recipients(), [Recipient::Unknown; 2], "kept, and not worked on");
     connector.prepare().await;
+    assert_eq!(recipients(), [Recipient::OtherAccount, Recipient::Us]);
     connector.prepare().await;
     assert_eq!(stub.seen().len(), 1, "it asks once");
     assert_eq!(case.parse(&*connector, &foreign), json!([{ "ignored": "other_account" }]));

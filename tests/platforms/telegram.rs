@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fini_bridge::domain::message::Receipt;
-use fini_bridge::platform::{Config, Idempotency, Platform, Registration, SampleOf, SendError};
+use fini_bridge::platform::{Config, Idempotency, Platform, Recipient, Registration, SampleOf, SendError};
 use serde_json::{Value, json};
 
 use super::stub::{Answer, Request, Stub};
@@ -190,13 +190,28 @@ async fn in_a_group_a_mention_a_command_and_a_reply_are_for_the_bot_and_nothing_
     assert_eq!(event[0]["addressed"], "Room", "in a topic that the bot opened, not each message is a reply to it");
 }
 
-#[test]
-fn before_it_knows_its_name_a_mention_of_any_bot_counts() {
+#[tokio::test]
+async fn before_it_knows_its_name_whom_a_mention_or_a_command_names_is_remembered() {
     let case = case();
-    let connector = case.offline();
-    let event = case.parse(&*connector, &in_group(said("@acme_help_bot hello", "mention", 0, 14)));
-    assert_eq!((&event[0]["addressed"], &event[0]["text"]), (&json!("Mention"), &json!("@acme_help_bot hello")));
-    let event = case.parse(&*connector, &in_group(said("@zoe_m hello", "mention", 0, 6)));
+    let stub = strict(server);
+    let connector = case.connector(&[case.secret], &stub.url);
+    let addresses = [
+        said("@ACME_help_bot hello", "mention", 0, 14),
+        said("/start@acme_help_bot", "bot_command", 0, 20),
+        said("@other_bot hello", "mention", 0, 10),
+        said("/start", "bot_command", 0, 6),
+    ]
+    .map(|fields| {
+        let event = case.parse(&*connector, &in_group(fields));
+        assert_eq!(event[0]["addressed"], "Mention");
+        event[0]["address"].clone()
+    });
+    let recipients = || addresses.iter().map(|address| connector.recipient(address)).collect::<Vec<_>>();
+    use Recipient::{OtherBot, Unknown, Us};
+    assert_eq!(recipients(), [Unknown, Unknown, Unknown, Us]);
+    connector.prepare().await;
+    assert_eq!(recipients(), [Us, Us, OtherBot, Us]);
+    let event = case.parse(&*connector, &in_group(json!({ "text": "hello" })));
     assert_eq!(event[0]["addressed"], "Room");
 }
 

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use fini_bridge::domain::clock::Timestamp;
 use fini_bridge::domain::id::{
-    BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, EventId, MessageId, Owner, PartId, TurnId,
+    AttributesRef, BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, EventId, MessageId, Owner, PartId, SenderRef,
+    TurnId,
 };
 use fini_bridge::domain::message::{Receipt, ReplyKind, Role};
 use fini_bridge::store::{
-    Accepted, Asking, LaneView, Lease, MessageState, NewItem, NewMessage, NewPart, NewUnusable, Next, Outgoing,
+    Accepted, Asking, LaneView, Lease, Limits, MessageState, NewItem, NewMessage, NewPart, NewUnusable, Next, Outgoing,
     SendEnd, Store, TurnEnd, TurnOutcome, Want, Work,
 };
 use serde_json::{Map, json};
@@ -34,9 +35,12 @@ pub fn message(chat: &str, key: &str) -> NewMessage {
         chat: ChatKey::new(chat),
         chat_ref: ChatRef::new(format!("ref-of-{chat}")),
         sender: Some("sender".to_owned()),
+        sender_ref: Some(SenderRef::new("sender-ref")),
         role: Role::User,
         text: format!("text of {key}"),
+        too_long: false,
         user_attributes: Map::from_iter([("plan".to_owned(), json!("gold"))]),
+        attributes_ref: AttributesRef::new("gold"),
         bot_id: BotId::new("bot-1"),
         address: json!({ "chat": chat }),
         sort_at: None,
@@ -93,7 +97,7 @@ pub async fn nothing_due(store: &dyn Store, work: Work) {
 }
 
 pub async fn look(store: &dyn Store, lease: &Lease) -> LaneView {
-    store.look(lease, HOUR).await.unwrap()
+    store.look(lease).await.unwrap()
 }
 
 pub fn question(members: Vec<MessageId>) -> Asking {
@@ -107,6 +111,8 @@ pub fn question(members: Vec<MessageId>) -> Asking {
         bot_id: BotId::new("bot-1"),
         generation: 1,
         reference: "reference".to_owned(),
+        sender_ref: Some(SenderRef::new("sender-ref")),
+        limits: Limits::default(),
     }
 }
 
@@ -132,6 +138,7 @@ pub fn answered(turn: TurnId, parts: Vec<NewPart>) -> TurnEnd {
         events: vec![EventId::new("event-1"), EventId::new("event-2")],
         first_event_at: Some(Timestamp::from_secs(1_790_000_001)),
         event_kinds: vec!["user/message".to_owned(), "finibot/message".to_owned()],
+        new_generation: None,
     }
 }
 

@@ -13,7 +13,7 @@ fn fenced<T: std::fmt::Debug>(what: &str, result: Result<T>) {
 }
 
 async fn every_write_of_a_turn_is_fenced(store: &dyn Store, stale: &Lease, turn: TurnId, message: MessageId) {
-    fenced("look", store.look(stale, HOUR).await);
+    fenced("look", store.look(stale).await);
     fenced("asking", store.asking(stale, &question(vec![message])).await);
     let mut again = question(vec![]);
     again.turn = turn;

@@ -206,18 +206,6 @@ promises! {
         }
     }
 
-    async fn a_holder_sees_how_many_turns_the_chat_had_lately(world: World) {
-        let store = world.store.as_ref();
-        for _ in 0..3 {
-            say(store, "alice", "again").await;
-            turn(store, vec![]).await;
-            world.pass(Duration::from_secs(60)).await;
-        }
-        say(store, "alice", "again").await;
-        let held = lease(store, Work::Turns).await;
-        assert_eq!(store.look(&held, Duration::from_secs(130)).await.unwrap().recent_turns, 2);
-    }
-
     async fn messages_that_are_not_answered_are_dropped_with_the_reason(world: World) {
         let store = world.store.as_ref();
         let blank = say(store, "alice", " ").await;
@@ -229,7 +217,6 @@ promises! {
         assert_eq!(state(store, blank).await, (MessageState::Dropped, Some("blank".to_owned())));
         assert_eq!(look(store, &held).await.waiting[0].id, real);
         assert!(matches!(store.answer(blank).await.unwrap(), AnswerState::Ended(parts) if parts.is_empty()));
-        assert_eq!(look(store, &held).await.recent_turns, 0, "Fini was not asked");
     }
 
     async fn a_turn_that_fails_before_it_began_has_its_replies_and_can_be_retried(world: World) {

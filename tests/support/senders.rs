@@ -120,6 +120,26 @@ pub fn slack_at(channel: &str, ts: &str, text: &str) -> Signed {
     slack(body.to_string().into_bytes())
 }
 
+/// A mention of the bot in a room, at its top level: Slack's threads begin so. `number` makes it another message.
+pub fn slack_mention(room: &str, user: &str, number: u32, text: &str) -> Signed {
+    let ts = format!("{}.{number:06}", now());
+    let body = json!({
+        "token": "x", "team_id": "T00FAKE00AA", "api_app_id": "A00FAKEAPP01", "type": "event_callback",
+        "event_id": format!("Ev{room}{ts}"), "event_time": now(),
+        "authorizations": [{"team_id": "T00FAKE00AA", "user_id": "U00FAKEBOT01", "is_bot": true}],
+        "event": {"type": "app_mention", "user": user, "ts": ts, "text": format!("<@U00FAKEBOT01> {text}"),
+            "team": "T00FAKE00AA", "channel": room, "event_ts": ts, "channel_type": "channel"}
+    });
+    slack(body.to_string().into_bytes())
+}
+
+/// A direct message in a workspace that the app is installed in too, and that the channel isn't configured for.
+pub fn slack_message_of_another_workspace(channel: &str, number: u32, text: &str) -> Signed {
+    let mut signed = slack_message(channel, number, text);
+    let body = String::from_utf8(std::mem::take(&mut signed.body)).unwrap();
+    slack(body.replace("T00FAKE00AA", "T00OTHER0BB").into_bytes())
+}
+
 /// What Slack delivers of a post of ours, by the body of `chat.postMessage`.
 pub fn slack_echo(posted: &Value) -> Signed {
     let ts = format!("{}.000001", now());
@@ -141,6 +161,15 @@ pub fn telegram(body: Vec<u8>) -> Signed {
 pub fn telegram_message(chat: i64, number: u32, text: &str) -> Signed {
     let body = json!({"update_id": number, "message": {"message_id": number, "date": now(), "text": text,
         "from": {"id": chat, "is_bot": false, "first_name": "Zoë"}, "chat": {"id": chat, "type": "private", "first_name": "Zoë"}}});
+    telegram(body.to_string().into_bytes())
+}
+
+/// A message in a group that names a bot.
+pub fn telegram_mention(group: i64, number: u32, bot: &str, text: &str) -> Signed {
+    let text = format!("@{bot} {text}");
+    let body = json!({"update_id": number, "message": {"message_id": number, "date": now(), "text": text,
+        "entities": [{"type": "mention", "offset": 0, "length": bot.len() + 1}],
+        "from": {"id": 7, "is_bot": false, "first_name": "Zoë"}, "chat": {"id": group, "type": "supergroup", "title": "G"}}});
     telegram(body.to_string().into_bytes())
 }
 

@@ -10,6 +10,7 @@ use super::tree::{Node, Path};
 use crate::domain::problem::Problem;
 use crate::domain::secret::Secret;
 use crate::domain::span::Span;
+use crate::pipeline::channel::{Conversations, Replies};
 use crate::platform;
 use crate::store::postgres::{self, OpenError};
 use crate::web::TrustedProxies;
@@ -209,6 +210,8 @@ impl Found {
     }
 
     fn conversations(&mut self, settings: &Settings) {
+        self.texts("conversations", &settings.conversations);
+        self.limits("conversations", &settings.conversations, settings.store.forget);
         self.replies("replies", &settings.replies);
         if settings.channels.is_empty() {
             let instead = "add one as [channels.NAME]; the sample configuration has one of each platform";
@@ -216,7 +219,33 @@ impl Found {
         }
     }
 
-    fn replies(&mut self, below: &str, replies: &crate::pipeline::channel::Replies) {
+    fn texts(&mut self, below: &str, conversations: &Conversations) {
+        if conversations.max_text.0 == 0 {
+            let key = format!("{below}.max_text");
+            self.problem(&key, "every message would be too long", "write a size such as \"32KiB\"");
+        }
+        if conversations.reset_words.iter().any(|word| word.trim().is_empty()) {
+            let key = format!("{below}.reset_words");
+            self.problem(&key, "a word is blank: no message is", "write words such as [\"restart\", \"new chat\"]");
+        }
+    }
+
+    /// Turns are counted as long as the store has them.
+    fn limits(&mut self, below: &str, conversations: &Conversations, forget: Span) {
+        let limits = conversations.limits();
+        for (key, rate) in [
+            ("max_turns", limits.per_chat),
+            ("max_turns_per_sender", limits.per_sender),
+            ("max_turns_per_channel", limits.per_channel),
+        ] {
+            if rate.is_some_and(|rate| rate.per > forget.0) {
+                let instead = "write a shorter time, such as \"1000/7d\", or a longer store.forget";
+                self.problem(&format!("{below}.{key}"), "counts for longer than store.forget remembers", instead);
+            }
+        }
+    }
+
+    fn replies(&mut self, below: &str, replies: &Replies) {
         for (key, span) in [("give_up_after", replies.give_up_after), ("max_age", replies.max_age)] {
             if span.0.is_zero() {
                 let instead = "write a length of time such as \"24h\"";
@@ -250,6 +279,14 @@ impl Found {
             }
         }
         // Where the global one is wrong it is told once.
+        if channel.conversations.max_text != settings.conversations.max_text
+            || channel.conversations.reset_words != settings.conversations.reset_words
+        {
+            self.texts(&format!("{at}.conversations"), &channel.conversations);
+        }
+        if channel.conversations.limits() != settings.conversations.limits() {
+            self.limits(&format!("{at}.conversations"), &channel.conversations, settings.store.forget);
+        }
         if channel.replies.give_up_after != settings.replies.give_up_after
             || channel.replies.max_age != settings.replies.max_age
         {

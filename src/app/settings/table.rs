@@ -100,6 +100,11 @@ impl Rows<'_> {
         self.add(&format!("{at}.idle_timeout"), conversations.idle_timeout);
         self.add(&format!("{at}.scope"), scope);
         self.add(&format!("{at}.max_turns"), conversations.max_turns);
+        self.add(&format!("{at}.max_turns_per_sender"), conversations.max_turns_per_sender);
+        self.add(&format!("{at}.max_turns_per_channel"), conversations.max_turns_per_channel);
+        self.add(&format!("{at}.max_text"), conversations.max_text);
+        self.add(&format!("{at}.reset_words"), conversations.reset_words.join(", "));
+        self.add(&format!("{at}.reset_text"), &conversations.reset_text);
         self.add(&format!("{at}.cache_capacity"), conversations.cache_capacity);
     }
 

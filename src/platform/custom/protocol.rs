@@ -163,8 +163,8 @@ fn incoming(body: &[u8]) -> Result<Incoming, Rejected> {
         room: chat.clone(),
         chat: ChatKey::new(chat),
         account: None,
+        shared: sender.is_some(),
         sender,
-        shared: false,
         addressed: Addressed::Direct,
         role,
         // PostgreSQL has no NUL in its texts.

@@ -5,6 +5,7 @@
 
 mod wire;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Account, Answer, Common, Delivery, Event, Idempotency, Malformed, NoSample, Pace, Parsed, Part, Platform,
-    Registration, Rendering, Sample, SampleOf, SendError, Surroundings, json as read, sample,
+    Recipient, Registration, Rendering, Sample, SampleOf, SendError, Surroundings, json as read, sample,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChatKey, DeliveryKey};
@@ -44,6 +45,8 @@ const MAX_ANSWER: usize = 1024 * 1024;
 const SIGNATURE: &str = "x-slack-signature";
 const TIMESTAMP: &str = "x-slack-request-timestamp";
 const SLACKBOT: &str = "USLACKBOT";
+/// In the address of a message that came before `auth.test` told whose token it is: whose the message may be.
+const ACCOUNTS: &str = "accounts";
 
 /// `[channels.NAME]` with `platform = "slack"`.
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
@@ -155,7 +158,8 @@ impl Slack {
 
     fn event(&self, body: &Value) -> Result<Event, Malformed> {
         let team = read::text(body, "/team_id")?;
-        if self.me.get().is_some_and(|me| !wire::concerns(body, team, &me.team_id)) {
+        let me = self.me.get();
+        if me.is_some_and(|me| wire::accounts(body, team).all(|account| account != me.team_id)) {
             return Ok(Event::Ignored("other_account"));
         }
         if let Some(part) = wire::echo_of(body) {
@@ -166,7 +170,7 @@ impl Slack {
             Ok(message) => message,
             Err(word) => return Ok(Event::Ignored(word)),
         };
-        let is_own = |user: &str| self.me.get().is_some_and(|me| me.user_id == user) || wire::is_installed(body, user);
+        let is_own = |user: &str| me.is_some_and(|me| me.user_id == user) || wire::is_installed(body, user);
         if message.user == SLACKBOT || is_own(message.user) {
             return Ok(Event::Ignored("bot"));
         }
@@ -184,6 +188,10 @@ impl Slack {
         } else {
             (format!("{team}:{}:{root}", message.channel), Some(root))
         };
+        let mut address = json!({ "channel": message.channel, "thread_ts": thread_ts });
+        if me.is_none() {
+            read::set(&mut address, ACCOUNTS, json!(wire::accounts(body, team).collect::<BTreeSet<_>>()));
+        }
         Ok(Event::Message(Box::new(Incoming {
             // Not `event_id`: a message that mentions the bot comes twice, as `message` and as
             // `app_mention`, under two event ids.
@@ -198,7 +206,7 @@ impl Slack {
             text: wire::with_files(said.text, message.files),
             user_attributes: Map::new(),
             bot_id: None,
-            address: json!({ "channel": message.channel, "thread_ts": thread_ts }),
+            address,
             sent_at: Some(message.sent_at),
             unordered: true,
         })))
@@ -249,6 +257,15 @@ impl Platform for Slack {
     async fn prepare(&self) {
         if self.me.get().is_none() {
             let _ = self.learn().await;
+        }
+    }
+
+    fn recipient(&self, address: &Value) -> Recipient {
+        let Some(accounts) = address.get(ACCOUNTS).and_then(Value::as_array) else { return Recipient::Us };
+        match self.me.get() {
+            None => Recipient::Unknown,
+            Some(me) if accounts.iter().any(|account| *account == me.team_id) => Recipient::Us,
+            Some(_) => Recipient::OtherAccount,
         }
     }
 

@@ -87,12 +87,14 @@ pub fn looks_direct(channel: &str) -> bool {
     channel.starts_with('D')
 }
 
-/// Whether the event reached us through the workspace that the token belongs to. In a channel shared
-/// with another workspace `team_id` may be theirs; for an installation in a whole organisation
-/// `auth.test` tells the organisation.
-pub fn concerns(body: &Value, team: &str, ours: &str) -> bool {
-    let authorized = |pointer: &str| authorizations(body).any(|a| a.pointer(pointer).is_some_and(|id| id == ours));
-    team == ours || authorized("/team_id") || authorized("/enterprise_id")
+/// The workspaces and organisations through which the event reached us; the token belongs to one of them, or the
+/// event is not ours. In a channel shared with another workspace `team_id` may be theirs; for an installation in a
+/// whole organisation `auth.test` tells the organisation.
+pub fn accounts<'b>(body: &'b Value, team: &'b str) -> impl Iterator<Item = &'b str> {
+    let of = |authorization: &'b Value| {
+        ["/team_id", "/enterprise_id"].into_iter().filter_map(|id| authorization.pointer(id)?.as_str())
+    };
+    std::iter::once(team).chain(authorizations(body).flat_map(of))
 }
 
 /// Whether `user` is the bot that the event is delivered for.

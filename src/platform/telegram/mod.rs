@@ -14,8 +14,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Account, Common, Delivery, Event, Malformed, NoSample, Pace, Parsed, Part, Platform, Registration, Rendering,
-    Sample, SampleOf, SendError, Surroundings, json as read, sample,
+    Account, Common, Delivery, Event, Malformed, NoSample, Pace, Parsed, Part, Platform, Recipient, Registration,
+    Rendering, Sample, SampleOf, SendError, Surroundings, json as read, sample,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChatKey, DeliveryKey};
@@ -38,6 +38,8 @@ const TYPING: Duration = Duration::from_secs(4);
 const TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_ANSWER: usize = 1024 * 1024;
 const SECRET_TOKEN: &str = "x-telegram-bot-api-secret-token";
+/// In the address of a message that came before `getMe` told the bot's name: whom the message names.
+const NAMES: &str = "names";
 
 /// `[channels.NAME]` with `platform = "telegram"`.
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
@@ -139,15 +141,6 @@ impl Telegram {
         Ok(self.username.get_or_init(|| username.to_owned()).clone())
     }
 
-    /// Whether `name`, without the `@`, is the bot's. Before `getMe` has told: whether it can be a bot's
-    /// at all, as every bot's name ends in "bot" and Telegram brings mostly those that are ours.
-    fn is_own(&self, name: &str) -> bool {
-        match self.username.get() {
-            Some(own) => own.eq_ignore_ascii_case(name),
-            None => name.to_ascii_lowercase().ends_with("bot"),
-        }
-    }
-
     fn message(&self, message: &Value) -> Result<Event, Malformed> {
         let chat = read::integer(message, "/chat/id")?;
         let id = read::integer(message, "/message_id")?;
@@ -185,7 +178,17 @@ impl Telegram {
         let addressed = match () {
             () if !shared => Addressed::Direct,
             () if self.is_meant(message, &said)? => Addressed::Mention,
-            () => Addressed::Room,
+            () => {
+                let names: Vec<&str> = said.names().collect();
+                match self.username.get() {
+                    Some(own) if names.iter().any(|name| own.eq_ignore_ascii_case(name)) => Addressed::Mention,
+                    None if !names.is_empty() => {
+                        read::set(&mut address, NAMES, json!(names));
+                        Addressed::Mention
+                    }
+                    _ => Addressed::Room,
+                }
+            }
         };
         Ok(Event::Message(Box::new(Incoming {
             // Not `update_id`: that may begin again at any number after a week of silence.
@@ -207,7 +210,7 @@ impl Telegram {
         })))
     }
 
-    /// In a group: a command, a mention, or a reply to what the bot wrote.
+    /// In a group: a reply to what the bot wrote, a mention by its id, or a command that names no bot.
     fn is_meant(&self, message: &Value, said: &wire::Said<'_>) -> Result<bool, Malformed> {
         // In a topic each message is a "reply" to the service message that opened it.
         let opening = message.pointer("/reply_to_message/forum_topic_created").is_some();
@@ -215,12 +218,8 @@ impl Telegram {
             return Ok(true);
         }
         Ok(said.entities.iter().any(|entity| match entity.kind {
-            "mention" => entity.text.strip_prefix('@').is_some_and(|name| self.is_own(name)),
             "text_mention" => entity.user == Some(self.bot_id),
-            "bot_command" => match entity.text.split_once('@') {
-                Some((_, name)) => self.is_own(name),
-                None => entity.start == 0,
-            },
+            "bot_command" => entity.start == 0 && !entity.text.contains('@'),
             _ => false,
         }))
     }
@@ -311,6 +310,17 @@ impl Platform for Telegram {
     async fn prepare(&self) {
         if self.username.get().is_none() {
             let _ = self.learn().await;
+        }
+    }
+
+    fn recipient(&self, address: &Value) -> Recipient {
+        let Some(names) = address.get(NAMES).and_then(Value::as_array) else { return Recipient::Us };
+        match self.username.get() {
+            None => Recipient::Unknown,
+            Some(own) if names.iter().filter_map(Value::as_str).any(|name| own.eq_ignore_ascii_case(name)) => {
+                Recipient::Us
+            }
+            Some(_) => Recipient::OtherBot,
         }
     }
 

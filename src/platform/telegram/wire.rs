@@ -25,6 +25,17 @@ pub struct Said<'a> {
     pub entities: Vec<Entity<'a>>,
 }
 
+impl<'a> Said<'a> {
+    /// Whom mentions and commands name, without the `@`.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.entities.iter().filter_map(|entity| match entity.kind {
+            "mention" => entity.text.strip_prefix('@'),
+            "bot_command" => entity.text.split_once('@').map(|(_, name)| name),
+            _ => None,
+        })
+    }
+}
+
 pub struct Entity<'a> {
     pub kind: &'a str,
     /// In bytes.

@@ -1,12 +1,13 @@
 //! What is kept before a webhook is acknowledged: all that came at the same time in a few statements.
 
 use std::borrow::Cow;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
 use super::tx::{Tx, corrupt, get, ints, optional_texts, params, parsed, texts, to_json};
-use crate::domain::id::{ChannelName, ChatKey, DeliveryKey, MessageId};
+use crate::domain::id::{AttributesRef, ChannelName, ChatKey, DeliveryKey, MessageId, SenderRef};
 use crate::domain::message::Role;
 use crate::store::{Accepted, NewItem, NewMessage, Result, Work};
 
@@ -259,19 +260,33 @@ async fn insert(tx: &Tx<'_>, new: &[&Item<'_>], lanes: &BTreeMap<Chat<'_>, i64>)
         NewItem::Message(message) => message.text.as_str(),
         NewItem::Unusable(unusable) => unusable.raw.as_str(),
     });
+    let writers = Writers::of(new, lanes);
     let until = |message: &NewMessage| message.wait.map(|wait| tx.now.plus(wait).as_millis());
     let kept = tx
         .all(
-            "INSERT INTO fini_bridge.messages (id, channel, delivery_key, key_digest, lane, role, sender, text,
-                user_attributes, bot_id, address, dormant, sort_at, wait_until, reason, detail, received_at,
+            // Senders are compared where both are known, else the user attributes.
+            "WITH wrote AS (
+                UPDATE fini_bridge.lanes AS l
+                SET attributes_ref = w.attributes_ref, sender_ref = coalesce(l.sender_ref, w.sender_ref),
+                    shared = w.several OR coalesce(l.sender_ref <> w.sender_ref, false)
+                        OR (l.sender_ref IS NULL OR w.first_sender_ref IS NULL)
+                            AND coalesce(l.attributes_ref <> w.first_attributes_ref, false)
+                FROM unnest($19::bigint[], $20::text[], $21::text[], $22::text[], $23::text[], $24::boolean[])
+                    AS w (lane, first_sender_ref, first_attributes_ref, sender_ref, attributes_ref, several)
+                WHERE l.id = w.lane AND NOT l.shared AND (w.several
+                    OR l.attributes_ref IS DISTINCT FROM w.attributes_ref
+                    OR w.sender_ref IS NOT NULL AND l.sender_ref IS DISTINCT FROM w.sender_ref))
+             INSERT INTO fini_bridge.messages (id, channel, delivery_key, key_digest, lane, role, sender, text,
+                user_attributes, bot_id, address, dormant, sort_at, wait_until, reason, detail, too_long, received_at,
                 waiting_since, state, ended_at)
              SELECT id, channel, delivery_key, key_digest, lane, role, sender, text, user_attributes, bot_id, address,
-                dormant, sort_at, wait_until, reason, detail, $17, $17,
+                dormant, sort_at, wait_until, reason, detail, too_long, $17, $17,
                 CASE WHEN lane IS NULL THEN 'failed' ELSE 'received' END, CASE WHEN lane IS NULL THEN $17 END
              FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bigint[], $6::text[], $7::text[],
                 $8::text[], $9::text[], $10::text[], $11::text[], $12::boolean[], $13::bigint[], $14::bigint[],
-                $15::text[], $16::text[]) WITH ORDINALITY AS n (id, channel, delivery_key, key_digest, lane, role,
-                sender, text, user_attributes, bot_id, address, dormant, sort_at, wait_until, reason, detail, place)
+                $15::text[], $16::text[], $18::boolean[]) WITH ORDINALITY AS n (id, channel, delivery_key, key_digest,
+                lane, role, sender, text, user_attributes, bot_id, address, dormant, sort_at, wait_until, reason,
+                detail, too_long, place)
              ORDER BY place ON CONFLICT (channel, key_digest) DO NOTHING RETURNING id",
             params![
                 texts(ids.iter().map(String::as_str)),
@@ -291,11 +306,65 @@ async fn insert(tx: &Tx<'_>, new: &[&Item<'_>], lanes: &BTreeMap<Chat<'_>, i64>)
                 optional_texts(unusable().map(|unusable| unusable.map(|unusable| unusable.reason.as_str()))),
                 optional_texts(unusable().map(|unusable| unusable.map(|unusable| unusable.detail.as_str()))),
                 tx.now(),
+                messages().map(|message| message.is_some_and(|message| message.too_long)).collect::<Vec<bool>>(),
+                ints(writers.0.keys().copied()),
+                optional_texts(writers.0.values().map(|wrote| wrote.first_sender.map(SenderRef::as_str))),
+                texts(writers.0.values().map(|wrote| wrote.first_attributes.as_str())),
+                optional_texts(writers.0.values().map(|wrote| wrote.sender.map(SenderRef::as_str))),
+                texts(writers.0.values().map(|wrote| wrote.attributes.as_str())),
+                writers.0.values().map(|wrote| wrote.several).collect::<Vec<bool>>(),
             ],
             |row| parsed(&get::<String>(row, 0)?),
         )
         .await?;
     Ok(kept.into_iter().collect())
+}
+
+/// Who writes in which lane in this batch.
+struct Writers<'i>(BTreeMap<i64, Wrote<'i>>);
+
+/// `sender`: the first that is known. `attributes`: what came last.
+struct Wrote<'i> {
+    first_sender: Option<&'i SenderRef>,
+    sender: Option<&'i SenderRef>,
+    first_attributes: &'i AttributesRef,
+    attributes: &'i AttributesRef,
+    several: bool,
+}
+
+impl<'i> Writers<'i> {
+    fn of(new: &[&Item<'i>], lanes: &BTreeMap<Chat<'_>, i64>) -> Self {
+        let mut writers: BTreeMap<i64, Wrote<'i>> = BTreeMap::new();
+        for item in new {
+            let lane = item.chat.as_ref().and_then(|chat| lanes.get(chat));
+            let Some((lane, message)) = lane.zip(item.message()).filter(|(_, message)| message.role == Role::User)
+            else {
+                continue;
+            };
+            let (sender, attributes) = (message.sender_ref.as_ref(), &message.attributes_ref);
+            match writers.entry(*lane) {
+                Entry::Vacant(entry) => {
+                    entry.insert(Wrote {
+                        first_sender: sender,
+                        sender,
+                        first_attributes: attributes,
+                        attributes,
+                        several: false,
+                    });
+                }
+                Entry::Occupied(mut entry) => {
+                    let wrote = entry.get_mut();
+                    wrote.several |= match (wrote.sender, sender) {
+                        (Some(known), Some(sender)) => known != sender,
+                        _ => wrote.attributes != attributes,
+                    };
+                    wrote.sender = wrote.sender.or(sender);
+                    wrote.attributes = attributes;
+                }
+            }
+        }
+        Self(writers)
+    }
 }
 
 /// The lanes are locked: whether one is scheduled can't change any more.

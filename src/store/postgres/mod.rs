@@ -39,9 +39,9 @@ use self::core::Core;
 use self::link::{Connector, Pool};
 pub use self::open::OpenError;
 use super::{
-    Accepted, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Doubt, Filter, LaneView, Lease, Mode,
-    NewItem, Next, Outgoing, Removed, Renewed, Result, Retention, Retried, SendEnd, Stats, Store, StoreError, Story,
-    TurnEnd, Want, Work,
+    Accepted, Admission, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Doubt, Filter, LaneView, Lease,
+    Mode, NewItem, Next, Outgoing, Removed, Renewed, Result, Retention, Retried, SendEnd, Stats, Store, StoreError,
+    Story, TurnEnd, Want, Work,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
@@ -190,11 +190,11 @@ impl Store for Postgres {
         self.core.read(|tx| lanes::next_due(tx, work, channels).boxed()).await
     }
 
-    async fn look(&self, lease: &Lease, recent: Duration) -> Result<LaneView> {
-        self.core.read(|tx| turns::look(tx, lease, recent).boxed()).await
+    async fn look(&self, lease: &Lease) -> Result<LaneView> {
+        self.core.read(|tx| turns::look(tx, lease).boxed()).await
     }
 
-    async fn asking(&self, lease: &Lease, asking: &Asking) -> Result<()> {
+    async fn asking(&self, lease: &Lease, asking: &Asking) -> Result<Admission> {
         self.core.write(|tx| turns::asking(tx, lease, asking).boxed()).await
     }
 

@@ -2,19 +2,25 @@
 
 use std::time::Duration;
 
+use futures::future::join;
 use tokio_postgres::Row;
 
 use super::lanes::{self, Wake, held};
-use super::tx::{Tx, corrupt, count, from_json, get, moment, params, parsed, role, texts, to_json};
+use super::tx::{Param, Tx, corrupt, count, from_json, get, moment, params, parsed, role, texts, to_json};
 use super::{conversations, deliveries};
 use crate::domain::clock::Timestamp;
-use crate::domain::id::{BotId, DeliveryKey, LaneId, MessageId, TurnId};
+use crate::domain::id::{BotId, DeliveryKey, LaneId, MessageId, SenderRef, TurnId};
+use crate::domain::span::Rate;
 use crate::store::retention::{EXPIRED, EXPIRED_DETAIL};
-use crate::store::{Asking, Doubt, LaneView, Lease, Result, Turn, TurnEnd, TurnOutcome, TurnState, Waiting, Work};
+use crate::store::steps::HORIZON;
+use crate::store::{
+    Admission, Asking, Doubt, LaneView, Lease, Limit, Limits, Result, Turn, TurnEnd, TurnOutcome, TurnState, Waiting,
+    Work,
+};
 
 const WAITING_LIMIT: i64 = 200;
 
-pub(super) async fn look(tx: &Tx<'_>, lease: &Lease, recent: Duration) -> Result<LaneView> {
+pub(super) async fn look(tx: &Tx<'_>, lease: &Lease) -> Result<LaneView> {
     lanes::seems_held(tx, lease, Work::Turns).await?;
     let lane = lease.lane.0;
     let (generation, bot_id, last_turn_at) = tx
@@ -36,18 +42,10 @@ pub(super) async fn look(tx: &Tx<'_>, lease: &Lease, recent: Duration) -> Result
     let waiting = tx
         .all(
             "SELECT id, delivery_key, waiting_since, sort_at, sender, role, text, user_attributes, bot_id, address,
-                dormant
+                too_long, dormant
              FROM fini_bridge.messages WHERE lane = $1 AND state = 'received' ORDER BY seq LIMIT $2",
             params![lane, WAITING_LIMIT],
             read_waiting,
-        )
-        .await?;
-    let recent: Option<i64> = tx
-        .one(
-            "SELECT count(*) FROM fini_bridge.turns
-             WHERE lane = $1 AND role = 'user' AND begun_at >= $2 AND asked > 0",
-            params![lane, tx.now.minus(recent).as_millis()],
-            |row| get(row, 0),
         )
         .await?;
     Ok(LaneView {
@@ -57,14 +55,28 @@ pub(super) async fn look(tx: &Tx<'_>, lease: &Lease, recent: Duration) -> Result
         last_turn_at: moment(last_turn_at),
         turn,
         waiting,
-        recent_turns: count(recent.unwrap_or(0)),
     })
 }
 
 /// Written before the call. The members of a turn that was begun before never change.
-pub(super) async fn asking(tx: &Tx<'_>, lease: &Lease, asking: &Asking) -> Result<()> {
+pub(super) async fn asking(tx: &Tx<'_>, lease: &Lease, asking: &Asking) -> Result<Admission> {
     held(tx, lease, Work::Turns).await?;
+    if !asking.members.is_empty()
+        && let Some(limit) = limit_reached(tx, lease, asking).await?
+    {
+        return Ok(Admission::LimitReached(limit));
+    }
     let lane = lease.lane;
+    let shared: bool = tx
+        .one(
+            "UPDATE fini_bridge.lanes SET generation = $1, bot_id = $2, last_turn_at = $3
+             WHERE id = $4 AND generation <= $1 RETURNING shared",
+            params![asking.generation, asking.bot_id.as_str(), tx.now(), lane.0],
+            |row| get(row, 0),
+        )
+        .await?
+        .ok_or_else(|| corrupt("a turn belongs to an earlier conversation than its chat's"))?;
+    let user_attributes = if shared { "{}".to_owned() } else { to_json(&asking.user_attributes)? };
     let asked_again = tx
         .run(
             "UPDATE fini_bridge.turns SET state = 'asking', asked = asked + 1, asked_at = $1, unknown_since = NULL,
@@ -77,7 +89,7 @@ pub(super) async fn asking(tx: &Tx<'_>, lease: &Lease, asking: &Asking) -> Resul
                 asking.bot_id.as_str(),
                 asking.role.as_str(),
                 &asking.content,
-                to_json(&asking.user_attributes)?,
+                &user_attributes,
                 to_json(&asking.address)?,
                 asking.turn.to_string(),
                 lane.0,
@@ -85,42 +97,78 @@ pub(super) async fn asking(tx: &Tx<'_>, lease: &Lease, asking: &Asking) -> Resul
         )
         .await?;
     if asked_again == 0 {
-        begin(tx, lane, asking).await?;
+        begin(tx, lease, asking, &user_attributes).await?;
     }
-    let changed = tx
-        .run(
-            "UPDATE fini_bridge.lanes SET generation = $1, bot_id = $2, last_turn_at = $3
-             WHERE id = $4 AND generation <= $1",
-            params![asking.generation, asking.bot_id.as_str(), tx.now(), lane.0],
-        )
-        .await?;
-    if changed == 0 {
-        return Err(corrupt("a turn belongs to an earlier conversation than its chat's"));
-    }
-    conversations::asked(tx, lease, asking).await
+    conversations::asked(tx, lease, asking).await?;
+    Ok(Admission::Admitted { shared })
 }
 
-async fn begin(tx: &Tx<'_>, lane: LaneId, asking: &Asking) -> Result<()> {
+/// Whether so many turns began in a time. What a clock that was set back left in the future doesn't count.
+const OF_LANE: &str = "SELECT 1 FROM fini_bridge.turns WHERE lane = $1 AND sender_ref IS NOT NULL
+    AND begun_at >= $2 AND begun_at <= $3 ORDER BY begun_at LIMIT 1 OFFSET $4 - 1";
+const OF_SENDER: &str = "SELECT 1 FROM fini_bridge.turns WHERE sender_ref = $1
+    AND begun_at >= $2 AND begun_at <= $3 ORDER BY begun_at LIMIT 1 OFFSET $4 - 1";
+const OF_CHANNEL: &str = "SELECT 1 FROM fini_bridge.turns WHERE channel = $1 AND sender_ref IS NOT NULL
+    AND begun_at >= $2 AND begun_at <= $3 ORDER BY begun_at LIMIT 1 OFFSET $4 - 1";
+/// Turns of one sender begin one after the other, on whatever replica: each counts those before it.
+const ONE_AT_A_TIME: &str =
+    "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('fini_bridge.sender:' || $1, 0))";
+
+async fn limit_reached(tx: &Tx<'_>, lease: &Lease, asking: &Asking) -> Result<Option<Limit>> {
+    let Some(sender) = &asking.sender_ref else { return Ok(None) };
+    let Limits { per_chat, per_sender, per_channel } = asking.limits;
+    if let Some(rate) = per_chat
+        && is_reached(tx, OF_LANE, lease.lane.0.into(), rate).await?
+    {
+        return Ok(Some(Limit::Chat));
+    }
+    if let Some(rate) = per_sender {
+        // A statement of its own: the next one's snapshot is taken when the lock is held. Sent without waiting.
+        let alone = [sender.as_str().into()];
+        let locking = tx.one(ONE_AT_A_TIME, &alone, |_| Ok(()));
+        let (locked, reached) = join(locking, is_reached(tx, OF_SENDER, sender.as_str().into(), rate)).await;
+        locked?;
+        if reached? {
+            return Ok(Some(Limit::Sender));
+        }
+    }
+    if let Some(rate) = per_channel
+        && is_reached(tx, OF_CHANNEL, lease.channel.as_str().into(), rate).await?
+    {
+        return Ok(Some(Limit::Channel));
+    }
+    Ok(None)
+}
+
+async fn is_reached(tx: &Tx<'_>, sql: &str, of: Param<'_>, rate: Rate) -> Result<bool> {
+    let (from, to) = (tx.now.minus(rate.per).as_millis(), tx.now.plus(HORIZON).as_millis());
+    let values = [of, from.into(), to.into(), rate.count.into()];
+    Ok(tx.one(sql, &values, |_| Ok(())).await?.is_some())
+}
+
+async fn begin(tx: &Tx<'_>, lease: &Lease, asking: &Asking, user_attributes: &str) -> Result<()> {
     if asking.members.is_empty() {
         return Err(corrupt("a turn without messages"));
     }
     let turn = asking.turn.to_string();
-    join(tx, lane, &turn, &asking.members).await?;
+    join_turn(tx, lease.lane, &turn, &asking.members).await?;
     tx.run(
         "INSERT INTO fini_bridge.turns (id, lane, generation, bot_id, role, content, user_attributes, address,
-            received_at, begun_at, state, asked, asked_at)
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, min(waiting_since), $9, 'asking', 1, $9
+            received_at, begun_at, state, asked, asked_at, channel, sender_ref)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, min(waiting_since), $9, 'asking', 1, $9, $10, $11
          FROM fini_bridge.messages WHERE turn = $1",
         params![
             &turn,
-            lane.0,
+            lease.lane.0,
             asking.generation,
             asking.bot_id.as_str(),
             asking.role.as_str(),
             &asking.content,
-            to_json(&asking.user_attributes)?,
+            user_attributes,
             to_json(&asking.address)?,
             tx.now(),
+            lease.channel.as_str(),
+            asking.sender_ref.as_ref().map(SenderRef::as_str),
         ],
     )
     .await?;
@@ -217,9 +265,13 @@ pub(super) async fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()>
     if end.outcome == TurnOutcome::Answered || !end.events.is_empty() {
         conversations::answered(tx, lease.lane, generation, end).await?;
     }
-    if end.outcome != TurnOutcome::Expired {
-        tx.run("UPDATE fini_bridge.lanes SET last_turn_at = $1 WHERE id = $2", params![tx.now(), lease.lane.0]).await?;
-    }
+    let last_turn_at = (end.outcome != TurnOutcome::Expired).then(|| tx.now());
+    tx.run(
+        "UPDATE fini_bridge.lanes SET last_turn_at = coalesce($1, last_turn_at), generation = greatest(generation, $3)
+         WHERE id = $2",
+        params![last_turn_at, lease.lane.0, end.new_generation.unwrap_or_default()],
+    )
+    .await?;
     tx.ring_ended();
     Ok(())
 }
@@ -234,7 +286,7 @@ async fn never_begun(tx: &Tx<'_>, lane: LaneId, end: &TurnEnd) -> Result<()> {
     if known.is_some() {
         return Ok(());
     }
-    join(tx, lane, &turn, &end.members).await?;
+    join_turn(tx, lane, &turn, &end.members).await?;
     // Of the message that has waited longest.
     tx.run(
         "INSERT INTO fini_bridge.turns (id, lane, generation, bot_id, role, received_at, begun_at, state)
@@ -247,7 +299,7 @@ async fn never_begun(tx: &Tx<'_>, lane: LaneId, end: &TurnEnd) -> Result<()> {
     Ok(())
 }
 
-async fn join(tx: &Tx<'_>, lane: LaneId, turn: &str, members: &[MessageId]) -> Result<()> {
+async fn join_turn(tx: &Tx<'_>, lane: LaneId, turn: &str, members: &[MessageId]) -> Result<()> {
     let ids: Vec<String> = members.iter().map(ToString::to_string).collect();
     let joined = tx
         .run(
@@ -280,7 +332,8 @@ fn read_waiting(row: &Row) -> Result<Waiting> {
         user_attributes: from_json(get(row, 7)?)?,
         bot_id: BotId::new(get::<String>(row, 8)?),
         address: from_json(get(row, 9)?)?,
-        dormant: get(row, 10)?,
+        too_long: get(row, 10)?,
+        dormant: get(row, 11)?,
     })
 }
 

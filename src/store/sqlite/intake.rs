@@ -4,12 +4,18 @@ use rusqlite::params;
 
 use super::lanes;
 use super::tx::{Tx, parsed, to_json};
-use crate::domain::id::{LaneId, MessageId};
+use crate::domain::id::{LaneId, MessageId, SenderRef};
 use crate::domain::message::Role;
 use crate::store::{Accepted, NewItem, NewMessage, NewUnusable, Result, Work};
 
 pub(super) const KNOWN: &str = "SELECT id FROM messages WHERE channel = ?1 AND delivery_key = ?2";
 pub(super) const LANE: &str = "SELECT id FROM lanes WHERE channel = ?1 AND chat = ?2";
+/// Senders are compared where both are known, else the user attributes. Without either there is nothing to tell by.
+pub(super) const WROTE: &str = "UPDATE lanes SET attributes_ref = ?3, sender_ref = coalesce(sender_ref, ?2),
+        shared = CASE WHEN sender_ref IS NOT NULL AND ?2 IS NOT NULL THEN sender_ref <> ?2
+            ELSE coalesce(attributes_ref <> ?3, 0) END
+    WHERE id = ?1 AND shared = 0
+        AND (attributes_ref IS NOT ?3 OR ?2 IS NOT NULL AND sender_ref IS NOT ?2)";
 
 pub(super) fn accept(tx: &Tx<'_>, items: &[NewItem]) -> Result<Vec<Accepted>> {
     items
@@ -38,8 +44,8 @@ fn accept_message(tx: &Tx<'_>, message: &NewMessage) -> Result<Accepted> {
     };
     tx.run(
         "INSERT INTO messages (seq, id, channel, delivery_key, lane, role, sender, text, user_attributes, bot_id, address,
-            dormant, sort_at, received_at, waiting_since, wait_until, state)
-         VALUES (?15, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, 'received')",
+            dormant, sort_at, received_at, waiting_since, wait_until, too_long, state)
+         VALUES (?15, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?16, 'received')",
         params![
             message.id.to_string(),
             message.channel.as_str(),
@@ -56,8 +62,13 @@ fn accept_message(tx: &Tx<'_>, message: &NewMessage) -> Result<Accepted> {
             tx.now(),
             message.wait.map(|wait| tx.now.plus(wait).as_millis()),
             tx.next_number("messages")?,
+            message.too_long,
         ],
     )?;
+    if message.role == Role::User {
+        let sender = message.sender_ref.as_ref().map(SenderRef::as_str);
+        tx.run(WROTE, params![lane.0, sender, message.attributes_ref.as_str()])?;
+    }
     if !message.dormant {
         lanes::schedule(tx, lane, Work::Turns, tx.now.plus(message.merge_window))?;
     }

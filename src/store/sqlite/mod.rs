@@ -39,9 +39,9 @@ use self::writer::Writer;
 pub use super::Mode;
 use super::retention::ROWS_AT_ONCE;
 use super::{
-    ACCEPTED_WITHIN, Accepted, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Doubt, Filter, LaneView,
-    Lease, NewItem, Next, Outgoing, Removed, Renewed, Result, Retention, Retried, SendEnd, Stats, Store, StoreError,
-    Story, TurnEnd, Want, Work, not_in_time,
+    ACCEPTED_WITHIN, Accepted, Admission, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Doubt, Filter,
+    LaneView, Lease, NewItem, Next, Outgoing, Removed, Renewed, Result, Retention, Retried, SendEnd, Stats, Store,
+    StoreError, Story, TurnEnd, Want, Work, not_in_time,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
@@ -215,12 +215,12 @@ impl Store for Sqlite {
         self.read(move |tx| lanes::next_due(tx, work, &channels)).await
     }
 
-    async fn look(&self, lease: &Lease, recent: Duration) -> Result<LaneView> {
+    async fn look(&self, lease: &Lease) -> Result<LaneView> {
         let lease = lease.clone();
-        self.read(move |tx| turns::look(tx, &lease, recent)).await
+        self.read(move |tx| turns::look(tx, &lease)).await
     }
 
-    async fn asking(&self, lease: &Lease, asking: &Asking) -> Result<()> {
+    async fn asking(&self, lease: &Lease, asking: &Asking) -> Result<Admission> {
         let (lease, asking) = (lease.clone(), asking.clone());
         self.write(move |tx| turns::asking(tx, &lease, &asking)).await
     }

@@ -12,7 +12,7 @@ use super::open::Opener;
 use super::writer::Writer;
 use super::{Mode, Sqlite, answers, conversations, deliveries, intake, lanes, looking, open, retention, turns};
 use crate::domain::clock::{ManualClock, SystemClock, Timestamp};
-use crate::domain::id::{BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, MessageId};
+use crate::domain::id::{AttributesRef, BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, MessageId};
 use crate::domain::message::Role;
 use crate::store::{NewItem, NewMessage, Store, StoreError};
 
@@ -32,9 +32,12 @@ fn message(number: usize, text: String) -> (MessageId, NewItem) {
         chat: ChatKey::new(format!("chat-{number}")),
         chat_ref: ChatRef::new("ref"),
         sender: None,
+        sender_ref: None,
         role: Role::User,
         text,
+        too_long: false,
         user_attributes: Map::new(),
+        attributes_ref: AttributesRef::new("none"),
         bot_id: BotId::new("bot"),
         address: json!({}),
         sort_at: None,
@@ -63,6 +66,7 @@ async fn what_is_done_for_every_message_never_walks_a_table() {
     for sql in [
         intake::KNOWN,
         intake::LANE,
+        intake::WROTE,
         lanes::DUE,
         lanes::TAKE,
         lanes::HELD,
@@ -73,7 +77,10 @@ async fn what_is_done_for_every_message_never_walks_a_table() {
         turns::WAITING,
         turns::CURRENT,
         turns::MEMBERS,
-        turns::RECENT,
+        turns::OF_LANE,
+        turns::OF_SENDER,
+        turns::OF_CHANNEL,
+        turns::CURRENT_CONVERSATION,
         turns::JOIN,
         conversations::GET,
         conversations::ADOPT,

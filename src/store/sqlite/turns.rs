@@ -2,32 +2,44 @@
 
 use std::time::Duration;
 
-use rusqlite::{Row, params};
+use rusqlite::{Row, ToSql, params};
 
 use super::lanes::{self, Wake, held};
 use super::tx::{self, Tx, corrupt, count, from_json, moment, parsed, role, to_json};
 use super::{conversations, deliveries};
 use crate::domain::clock::Timestamp;
-use crate::domain::id::{BotId, DeliveryKey, LaneId, MessageId, TurnId};
+use crate::domain::id::{BotId, DeliveryKey, LaneId, MessageId, SenderRef, TurnId};
+use crate::domain::span::Rate;
 use crate::store::retention::{EXPIRED, EXPIRED_DETAIL};
-use crate::store::{Asking, Doubt, LaneView, Lease, Result, Turn, TurnEnd, TurnOutcome, TurnState, Waiting, Work};
+use crate::store::steps::HORIZON;
+use crate::store::{
+    Admission, Asking, Doubt, LaneView, Lease, Limit, Limits, Result, Turn, TurnEnd, TurnOutcome, TurnState, Waiting,
+    Work,
+};
 
 const WAITING_LIMIT: i64 = 200;
 
 pub(super) const WAITING: &str = "SELECT id, delivery_key, waiting_since, sort_at, sender, role, text, user_attributes,
-        bot_id, address, dormant
+        bot_id, address, too_long, dormant
     FROM messages WHERE lane = ?1 AND state = 'received' ORDER BY seq LIMIT ?2";
 pub(super) const CURRENT: &str = "SELECT id, generation, bot_id, role, content, user_attributes, address, received_at,
         state, asked, asked_at, unknown_since, answered, looks,
         EXISTS (SELECT 1 FROM messages m WHERE m.turn = turns.id AND m.dormant)
     FROM turns WHERE lane = ?1 AND ended_at IS NULL";
 pub(super) const MEMBERS: &str = "SELECT delivery_key FROM messages WHERE turn = ?1 ORDER BY place";
-pub(super) const RECENT: &str = "SELECT count(*) FROM turns WHERE lane = ?1 AND role = 'user' AND begun_at >= ?2
-    AND asked > 0";
+/// Whether so many turns began in a time. What a clock that was set back left in the future doesn't count.
+pub(super) const OF_LANE: &str = "SELECT 1 FROM turns WHERE lane = ?1 AND sender_ref IS NOT NULL
+    AND begun_at >= ?2 AND begun_at <= ?3 ORDER BY begun_at LIMIT 1 OFFSET ?4 - 1";
+pub(super) const OF_SENDER: &str = "SELECT 1 FROM turns WHERE sender_ref = ?1
+    AND begun_at >= ?2 AND begun_at <= ?3 ORDER BY begun_at LIMIT 1 OFFSET ?4 - 1";
+pub(super) const OF_CHANNEL: &str = "SELECT 1 FROM turns WHERE channel = ?1 AND sender_ref IS NOT NULL
+    AND begun_at >= ?2 AND begun_at <= ?3 ORDER BY begun_at LIMIT 1 OFFSET ?4 - 1";
+pub(super) const CURRENT_CONVERSATION: &str = "UPDATE lanes SET generation = ?1, bot_id = ?2, last_turn_at = ?3
+    WHERE id = ?4 AND generation <= ?1 RETURNING shared";
 pub(super) const JOIN: &str = "UPDATE messages SET state = 'asking', turn = ?1, place = ?2
     WHERE id = ?3 AND lane = ?4 AND state = 'received'";
 
-pub(super) fn look(tx: &Tx<'_>, lease: &Lease, recent: Duration) -> Result<LaneView> {
+pub(super) fn look(tx: &Tx<'_>, lease: &Lease) -> Result<LaneView> {
     held(tx, lease, Work::Turns)?;
     let lane = lease.lane.0;
     let (generation, bot_id, last_turn_at) = tx
@@ -41,7 +53,6 @@ pub(super) fn look(tx: &Tx<'_>, lease: &Lease, recent: Duration) -> Result<LaneV
         None => None,
     };
     let waiting = tx.all(WAITING, params![lane, WAITING_LIMIT], |row| Ok(read_waiting(row)))?;
-    let recent = tx.one(RECENT, params![lane, tx.now.minus(recent).as_millis()], |row| row.get(0))?;
     Ok(LaneView {
         now: tx.now,
         generation: count(generation),
@@ -49,14 +60,24 @@ pub(super) fn look(tx: &Tx<'_>, lease: &Lease, recent: Duration) -> Result<LaneV
         last_turn_at: moment(last_turn_at),
         turn,
         waiting: waiting.into_iter().collect::<Result<_>>()?,
-        recent_turns: count(recent.unwrap_or(0)),
     })
 }
 
 /// Written before the call. The members of a turn that was begun before never change.
-pub(super) fn asking(tx: &Tx<'_>, lease: &Lease, asking: &Asking) -> Result<()> {
+pub(super) fn asking(tx: &Tx<'_>, lease: &Lease, asking: &Asking) -> Result<Admission> {
     held(tx, lease, Work::Turns)?;
+    if !asking.members.is_empty()
+        && let Some(limit) = limit_reached(tx, lease, asking)?
+    {
+        return Ok(Admission::LimitReached(limit));
+    }
     let lane = lease.lane;
+    let shared: bool = tx
+        .one(CURRENT_CONVERSATION, params![asking.generation, asking.bot_id.as_str(), tx.now(), lane.0], |row| {
+            row.get(0)
+        })?
+        .ok_or_else(|| corrupt("a turn belongs to an earlier conversation than its chat's"))?;
+    let user_attributes = if shared { "{}".to_owned() } else { to_json(&asking.user_attributes)? };
     let asked_again = tx.run(
         "UPDATE turns SET state = 'asking', asked = asked + 1, asked_at = ?1, unknown_since = NULL, answered = 0,
             looks = 0, generation = ?2, bot_id = ?3, role = ?4, content = ?5, user_attributes = ?6, address = ?7
@@ -67,45 +88,61 @@ pub(super) fn asking(tx: &Tx<'_>, lease: &Lease, asking: &Asking) -> Result<()> 
             asking.bot_id.as_str(),
             asking.role.as_str(),
             asking.content,
-            to_json(&asking.user_attributes)?,
+            user_attributes,
             to_json(&asking.address)?,
             asking.turn.to_string(),
             lane.0,
         ],
     )?;
     if asked_again == 0 {
-        begin(tx, lane, asking)?;
+        begin(tx, lease, asking, &user_attributes)?;
     }
-    let changed = tx.run(
-        "UPDATE lanes SET generation = ?1, bot_id = ?2, last_turn_at = ?3 WHERE id = ?4 AND generation <= ?1",
-        params![asking.generation, asking.bot_id.as_str(), tx.now(), lane.0],
-    )?;
-    if changed == 0 {
-        return Err(corrupt("a turn belongs to an earlier conversation than its chat's"));
-    }
-    conversations::asked(tx, lease, asking)
+    conversations::asked(tx, lease, asking)?;
+    Ok(Admission::Admitted { shared })
 }
 
-fn begin(tx: &Tx<'_>, lane: LaneId, asking: &Asking) -> Result<()> {
+fn limit_reached(tx: &Tx<'_>, lease: &Lease, asking: &Asking) -> Result<Option<Limit>> {
+    let Some(sender) = &asking.sender_ref else { return Ok(None) };
+    let Limits { per_chat, per_sender, per_channel } = asking.limits;
+    let reached = |rate: Option<Rate>, sql: &str, of: &dyn ToSql| -> Result<bool> {
+        let Some(rate) = rate else { return Ok(false) };
+        let (from, to) = (tx.now.minus(rate.per).as_millis(), tx.now.plus(HORIZON).as_millis());
+        Ok(tx.one(sql, params![of, from, to, rate.count], |_| Ok(()))?.is_some())
+    };
+    Ok(if reached(per_chat, OF_LANE, &lease.lane.0)? {
+        Some(Limit::Chat)
+    } else if reached(per_sender, OF_SENDER, &sender.as_str())? {
+        Some(Limit::Sender)
+    } else if reached(per_channel, OF_CHANNEL, &lease.channel.as_str())? {
+        Some(Limit::Channel)
+    } else {
+        None
+    })
+}
+
+fn begin(tx: &Tx<'_>, lease: &Lease, asking: &Asking, user_attributes: &str) -> Result<()> {
     if asking.members.is_empty() {
         return Err(corrupt("a turn without messages"));
     }
     let turn = asking.turn.to_string();
-    join(tx, lane, &turn, &asking.members)?;
+    join(tx, lease.lane, &turn, &asking.members)?;
     tx.run(
         "INSERT INTO turns (id, lane, generation, bot_id, role, content, user_attributes, address, received_at,
-            begun_at, state, asked, asked_at)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, min(waiting_since), ?9, 'asking', 1, ?9 FROM messages WHERE turn = ?1",
+            begun_at, state, asked, asked_at, channel, sender_ref)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, min(waiting_since), ?9, 'asking', 1, ?9, ?10, ?11
+         FROM messages WHERE turn = ?1",
         params![
             turn,
-            lane.0,
+            lease.lane.0,
             asking.generation,
             asking.bot_id.as_str(),
             asking.role.as_str(),
             asking.content,
-            to_json(&asking.user_attributes)?,
+            user_attributes,
             to_json(&asking.address)?,
             tx.now(),
+            lease.channel.as_str(),
+            asking.sender_ref.as_ref().map(SenderRef::as_str),
         ],
     )?;
     Ok(())
@@ -188,9 +225,11 @@ pub(super) fn end(tx: &Tx<'_>, lease: &Lease, end: &TurnEnd) -> Result<()> {
     if end.outcome == TurnOutcome::Answered || !end.events.is_empty() {
         conversations::answered(tx, lease.lane, generation, end)?;
     }
-    if end.outcome != TurnOutcome::Expired {
-        tx.run("UPDATE lanes SET last_turn_at = ?1 WHERE id = ?2", params![tx.now(), lease.lane.0])?;
-    }
+    let last_turn_at = (end.outcome != TurnOutcome::Expired).then(|| tx.now());
+    tx.run(
+        "UPDATE lanes SET last_turn_at = coalesce(?1, last_turn_at), generation = max(generation, ?3) WHERE id = ?2",
+        params![last_turn_at, lease.lane.0, end.new_generation.unwrap_or_default()],
+    )?;
     tx.ring_ended();
     Ok(())
 }
@@ -237,7 +276,8 @@ fn read_waiting(row: &Row<'_>) -> Result<Waiting> {
         user_attributes: from_json(&text(row, 7)?)?,
         bot_id: BotId::new(text(row, 8)?),
         address: from_json(&text(row, 9)?)?,
-        dormant: row.get(10).map_err(tx::failed)?,
+        too_long: row.get(10).map_err(tx::failed)?,
+        dormant: row.get(11).map_err(tx::failed)?,
     })
 }
 
