@@ -1,10 +1,14 @@
 //! What listens: webhooks, health, metrics, the admin API. Never talks to Fini.
 
+mod connections;
 mod health;
 mod intake;
+mod local_name;
 mod proxies;
 mod request;
+mod serve;
 mod server;
+mod stream;
 mod wait;
 
 use serde::Deserialize;
@@ -12,11 +16,14 @@ use serde::Deserialize;
 use crate::domain::secret::Secret;
 use crate::domain::span::{Size, Span};
 
+pub use connections::WAITING_FOR_A_SLOT;
 pub use health::{Phase, Readiness};
 pub use intake::Intake;
+pub use local_name::only_by_a_local_name;
 pub use proxies::{NotANetwork, TrustedProxies};
 pub use request::Bodies;
-pub use server::{AdminState, Listener, admin, listen_metrics, public, waiting};
+pub use serve::Listener;
+pub use server::{AdminState, OPERATOR_CONNECTIONS, admin, listen_metrics, public, waiting};
 pub use wait::Afterwards;
 
 /// `[server]`
@@ -29,6 +36,9 @@ pub struct Server {
     /// Networks whose `X-Forwarded-*` count, such as `10.0.0.0/8`.
     pub trusted_proxies: Vec<String>,
     pub max_body: Size,
+    /// At a time, of all who send webhooks. When all are in use the longest idle is closed. A low limit of open files
+    /// lowers it.
+    pub max_connections: usize,
     /// Longer than the load balancer's idle time.
     pub keep_alive: Span,
     /// After SIGTERM: not ready, still accepting (SIGINT skips it).
@@ -44,6 +54,7 @@ impl Default for Server {
             public_url: None,
             trusted_proxies: Vec::new(),
             max_body: Size(4 * 1024 * 1024),
+            max_connections: 10_000,
             keep_alive: Span::secs(75),
             lame_duck: Span::secs(5),
             drain_timeout: Span::secs(150),

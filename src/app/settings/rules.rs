@@ -79,6 +79,9 @@ impl Found {
         if server.max_body.0 == 0 {
             self.problem("server.max_body", "nothing could come in", "write a size such as \"4MiB\"");
         }
+        if server.max_connections == 0 {
+            self.problem("server.max_connections", "must be greater than 0", "write a number such as 10000");
+        }
         if server.drain_timeout.0 < settings.fini.timeout.0 {
             let instead = "let it be fini.timeout and 30 s more";
             self.warning("server.drain_timeout", "is shorter than fini.timeout: a restart cuts turns off", instead);

@@ -19,6 +19,7 @@ pub fn table(settings: &Settings) -> String {
     rows.add("server.public_url", server.public_url.as_deref().unwrap_or_default());
     rows.add("server.trusted_proxies", server.trusted_proxies.join(", "));
     rows.add("server.max_body", server.max_body);
+    rows.add("server.max_connections", server.max_connections);
     rows.add("server.keep_alive", server.keep_alive);
     rows.add("server.lame_duck", server.lame_duck);
     rows.add("server.drain_timeout", server.drain_timeout);
