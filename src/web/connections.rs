@@ -5,6 +5,7 @@
 //! told to end, and ends itself on its own worker, where it is known whether a request has come meanwhile.
 
 use std::collections::{BinaryHeap, VecDeque};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use futures::task::AtomicWaker;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 /// What all unfinished heads may hold beyond [`HEAD_ALLOWANCE`] each: 128 heads of the largest size that actix reads
 /// (128 KiB). Heads of webhooks have a few KiB and never count.
@@ -21,6 +23,8 @@ pub const HEAD_ALLOWANCE: usize = 8 * 1024;
 /// Accepted connections that wait for a slot; the rest waits in the system's backlog. A few, so that the one that is
 /// told to end can go before the next one must be accepted.
 pub const WAITING_FOR_A_SLOT: usize = 32;
+/// A connection is not closed for room sooner: whoever opens one, or goes on with one, needs a moment to send.
+const GRACE: Duration = Duration::from_millis(50);
 /// How many of the longest idle are looked up at a time: the table is read once for so many.
 const CANDIDATES: usize = 32;
 
@@ -114,8 +118,13 @@ impl Connections {
                     tracing::warn!(max = self.max(), "all connections are in use: the longest idle ones are closed");
                 }
                 let _waiting = Waiting::begin(self);
-                self.make_room();
-                self.permits.clone().acquire_owned().await.ok()?
+                let mut permit = pin!(self.permits.clone().acquire_owned());
+                loop {
+                    self.make_room();
+                    if let Ok(permit) = timeout(GRACE, &mut permit).await {
+                        break permit.ok()?;
+                    }
+                }
             }
         };
         let index = locked(&self.free).pop()?;
@@ -129,11 +138,17 @@ impl Connections {
         u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(LATEST).min(LATEST)
     }
 
+    /// `None`: before the epoch.
+    fn ago(&self, time: Duration) -> Option<u64> {
+        self.now().checked_sub(u64::try_from(time.as_micros()).unwrap_or(LATEST))
+    }
+
     /// One connection ends for each that waits, as far as there are idle ones.
     fn make_room(&self) {
         while self.waiting.load(SeqCst) > self.ending.load(SeqCst) {
             let since = |slot: &Slot| slot.idle_since.load(SeqCst);
-            let Some((index, since)) = self.longest_idle.next(&self.slots, since) else { return };
+            let Some(before) = self.ago(GRACE) else { return };
+            let Some((index, since)) = self.longest_idle.next(&self.slots, since, before) else { return };
             self.end(index, since);
         }
     }
@@ -145,7 +160,7 @@ impl Connections {
                 let counts = slot.head.load(SeqCst) > 0 && slot.idle_since.load(SeqCst) <= LATEST;
                 if counts { slot.head_since.load(SeqCst).min(LATEST) } else { FREE }
             };
-            let Some((index, _)) = self.oldest_heads.next(&self.slots, since) else { return };
+            let Some((index, _)) = self.oldest_heads.next(&self.slots, since, LATEST) else { return };
             let Some(slot) = self.slots.get(index) else { return };
             // Given back as soon as it is told to end: it reads no more.
             self.forget_head(slot);
@@ -169,9 +184,7 @@ impl Connections {
     /// Ends what takes too long. actix limits only the first head of a connection, and not one that begins behind
     /// another request.
     fn enforce_deadlines(&self) {
-        let now = self.now();
-        let before = |limit: Duration| now.checked_sub(u64::try_from(limit.as_micros()).unwrap_or(LATEST));
-        let (head_before, idle_before) = (before(self.deadlines.head), before(self.deadlines.idle));
+        let (head_before, idle_before) = (self.ago(self.deadlines.head), self.ago(self.deadlines.idle));
         for (index, slot) in self.slots.iter().enumerate() {
             let idle_since = slot.idle_since.load(SeqCst);
             let is_idle = idle_before.is_some_and(|limit| idle_since < limit);
@@ -298,17 +311,23 @@ impl Drop for Place {
 struct Candidates(Mutex<VecDeque<(u64, usize)>>);
 
 impl Candidates {
-    fn next(&self, slots: &[Slot], since: impl Fn(&Slot) -> u64) -> Option<(usize, u64)> {
+    /// The earliest, if it is not later than `before`.
+    fn next(&self, slots: &[Slot], since: impl Fn(&Slot) -> u64, before: u64) -> Option<(usize, u64)> {
         let mut queue = locked(&self.0);
-        while let Some((at, index)) = queue.pop_front() {
-            if slots.get(index).is_some_and(|slot| since(slot) == at) {
+        while let Some((at, index)) = queue.front().copied() {
+            let is_so = slots.get(index).is_some_and(|slot| since(slot) == at);
+            if is_so && at > before {
+                return None;
+            }
+            queue.pop_front();
+            if is_so {
                 return Some((index, at));
             }
         }
         let mut found = BinaryHeap::with_capacity(CANDIDATES + 1);
         for (index, slot) in slots.iter().enumerate() {
             let at = since(slot);
-            if at <= LATEST && (found.len() < CANDIDATES || found.peek().is_some_and(|latest| (at, index) < *latest)) {
+            if at <= before && (found.len() < CANDIDATES || found.peek().is_some_and(|latest| (at, index) < *latest)) {
                 found.push((at, index));
                 if found.len() > CANDIDATES {
                     found.pop();
