@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fini_bridge::app::sandbox::fini::{
-    ApiKey, Running, Scopes, SimulatedAgent, SimulatedFini, SimulatorConfig, Workspace,
+    ApiKey, Names, Running, Scopes, SimulatedAgent, SimulatedFini, SimulatorConfig, Workspace,
 };
 use fini_bridge::domain::clock::SystemClock;
 use fini_bridge::domain::secret::Secret;
@@ -351,6 +351,8 @@ pub fn simulator() -> SimulatorConfig {
             keys: FINI_KEYS.map(|key| ApiKey { key: key.to_owned(), scopes: Scopes::ReadAndWrite }).to_vec(),
             agents: vec![agent(BOT, "Support"), agent(OTHER_BOT, "Billing")],
         }],
+        // Proxies reach it by other names.
+        names: Names::Any,
         ..SimulatorConfig::default()
     }
 }
