@@ -342,3 +342,74 @@ impl Candidates {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINES: Deadlines = Deadlines { head: Duration::from_secs(10), idle: Duration::from_secs(75) };
+
+    async fn admitted(connections: &Arc<Connections>) -> Place {
+        connections.admit().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_oldest_unfinished_heads_go_until_the_rest_fits() {
+        let connections = Connections::with_budget(10, DEADLINES, 100);
+        let mut places = Vec::new();
+        for _ in 0..4 {
+            let place = admitted(&connections).await;
+            place.head_begins();
+            places.push(place);
+        }
+        let ending = |places: &[Place]| places.iter().map(Place::is_ending).collect::<Vec<_>>();
+        places[1].head_grows(40);
+        places[2].head_grows(40);
+        places[3].busy();
+        assert_eq!(ending(&places), [false; 4], "these fit");
+        places[0].head_grows(40);
+        assert_eq!(ending(&places), [true, false, false, false], "the oldest");
+        places[2].head_grows(70);
+        assert_eq!(ending(&places), [true, true, true, false], "all that held anything");
+        assert_eq!(connections.heads.load(SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn where_a_request_comes_before_the_end_the_next_longest_idle_goes() {
+        let connections = Connections::new(3, DEADLINES);
+        let first = admitted(&connections).await;
+        let second = admitted(&connections).await;
+        let third = admitted(&connections).await;
+        second.busy();
+        let newcomer = tokio::spawn({
+            let connections = connections.clone();
+            async move { connections.admit().await }
+        });
+        let until = async |place: &Place| {
+            while !place.is_ending() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        until(&first).await;
+        assert!(!third.is_ending(), "one goes for one that comes");
+        first.busy();
+        until(&third).await;
+        assert!(!first.is_ending() && !second.is_ending(), "they have requests in hand");
+        drop(third);
+        assert!(newcomer.await.unwrap().is_some());
+        assert_eq!((connections.waiting.load(SeqCst), connections.ending.load(SeqCst)), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_told_to_end() {
+        let connections = Connections::new(3, Deadlines { head: Duration::ZERO, idle: Duration::from_secs(75) });
+        let (idle, head, busy) =
+            (admitted(&connections).await, admitted(&connections).await, admitted(&connections).await);
+        head.head_begins();
+        busy.head_begins();
+        busy.busy();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        connections.enforce_deadlines();
+        assert_eq!([&idle, &head, &busy].map(Place::is_ending), [false, true, false]);
+    }
+}

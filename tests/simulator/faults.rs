@@ -180,6 +180,7 @@ async fn another_process_steers_it_and_reads_its_ledger_over_http() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[allow(clippy::disallowed_methods)] // what a browser would send
 async fn a_page_of_another_site_neither_reads_nor_steers_it() {
     let fini = simulator().await;
     let http = reqwest::Client::new();
