@@ -1,6 +1,7 @@
 //! What listens: webhooks, health, metrics, the admin API. Never talks to Fini.
 
 mod connections;
+mod head_end;
 mod health;
 mod intake;
 mod local_name;

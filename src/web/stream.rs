@@ -1,7 +1,8 @@
-//! A socket that counts what actix reads from it, and that can be told to end.
+//! A socket that hands actix one request at a time, counts what actix reads from it, and can be told to end.
 //!
 //! Between requests the connection is idle: it may be told to end, and what it reads is an unfinished head. While a
-//! request is in hand it is never told to end, and it reads ahead only so far.
+//! request is in hand it is never told to end, and nothing behind the request is handed over: actix would parse all of
+//! it, and each parsed request takes some KiB.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -13,25 +14,43 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use actix_http::error::PayloadError;
-use actix_http::{Payload, Request};
+use actix_http::{HttpMessage, Payload, Request};
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use bytes::Bytes;
+use actix_web::http::header::CONTENT_LENGTH;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::connections::{HEAD_ALLOWANCE, Place};
+use super::head_end::HeadEnd;
 
 /// What a request in hand may read beyond what its handler took.
 const READ_AHEAD: usize = 32 * 1024;
+/// Of a body whose end is not known, before actix parses it: what lies behind the end is handed over with it.
+const UNKNOWN_END: usize = 1024;
 /// actix reads no head larger than this; counting further would charge what it throws away.
 const LARGEST_HEAD: usize = 128 * 1024;
 /// A peer that takes nothing of an answer for so long is gone.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
+/// What is read at once where actix's own buffer would take too much.
+type Space = [MaybeUninit<u8>; HEAD_ALLOWANCE];
+const SPACE: Space = [MaybeUninit::uninit(); HEAD_ALLOWANCE];
+
+fn at_most_of(space: &mut Space, length: usize) -> ReadBuf<'_> {
+    let length = length.min(space.len());
+    ReadBuf::uninit(space.get_mut(..length).unwrap_or_default())
+}
+
 pub struct Stream {
     io: TcpStream,
     state: Rc<State>,
+    /// Read from the socket and not handed over yet; at most one read.
+    ahead: BytesMut,
+    head_end: HeadEnd,
+    /// The end of a head was handed over: actix must parse before it gets more.
+    headed: bool,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
@@ -39,14 +58,18 @@ pub struct Stream {
 pub struct State {
     place: Place,
     in_hand: Cell<bool>,
+    /// Of the body of the request in hand, still to be handed over; [`usize::MAX`]: actix knows its end.
+    body_left: Cell<usize>,
+    /// Handed over together with the end of the last head.
+    behind_head: Cell<usize>,
     /// What was written is not taken: nothing more is read, for it would be answered too.
     write_blocked: Cell<bool>,
     head_begun: Cell<bool>,
-    /// Read, and not taken by a request. Too low by at most [`HEAD_ALLOWANCE`].
+    /// Handed over, and not taken by a request. Too low by at most [`HEAD_ALLOWANCE`].
     held: Cell<usize>,
-    /// Read of a head since actix last parsed.
+    /// Handed over since actix last parsed.
     unparsed: Cell<usize>,
-    /// Reads on when the request's handler has taken something.
+    /// Reads on when the request's handler has taken something, or has ended.
     paused: RefCell<Option<Waker>>,
 }
 
@@ -55,67 +78,140 @@ impl Stream {
         let state = State {
             place,
             in_hand: Cell::new(false),
+            body_left: Cell::new(0),
+            behind_head: Cell::new(0),
             write_blocked: Cell::new(false),
             head_begun: Cell::new(false),
             held: Cell::new(0),
             unparsed: Cell::new(0),
             paused: RefCell::new(None),
         };
-        Self { io, state: Rc::new(state), stalled: None }
+        let (ahead, head_end) = (BytesMut::new(), HeadEnd::default());
+        Self { io, state: Rc::new(state), ahead, head_end, headed: false, stalled: None }
     }
 
     pub fn state(&self) -> Rc<State> {
         self.state.clone()
     }
 
-    /// A little at a time, so that actix parses in between: what it has read beyond a head's end is little, too.
     fn read_head(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let state = &self.state;
+        if std::mem::take(&mut self.headed) {
+            let watched = self.watch(context);
+            if !self.ahead.is_empty() {
+                context.waker().wake_by_ref();
+            }
+            return watched;
+        }
         // A whole request may have come in the meantime; a part of one doesn't count.
-        if state.place.is_ending() && state.head_begun.get() {
+        if self.state.place.is_ending() && self.state.head_begun.get() {
             return Poll::Ready(Ok(()));
         }
-        let at_most = HEAD_ALLOWANCE.saturating_sub(state.unparsed.get());
+        let at_most = HEAD_ALLOWANCE.saturating_sub(self.state.unparsed.get()).min(buffer.remaining());
         if at_most == 0 {
-            state.unparsed.set(0);
-            context.waker().wake_by_ref();
-            return Poll::Pending;
+            return self.state.parse_first(context);
         }
-        let mut bytes = [MaybeUninit::<u8>::uninit(); HEAD_ALLOWANCE];
-        let Some(bytes) = bytes.get_mut(..at_most.min(buffer.remaining())) else { return Poll::Pending };
-        let mut read = ReadBuf::uninit(bytes);
-        match Pin::new(&mut self.io).poll_read(context, &mut read) {
-            Poll::Ready(Ok(())) => {
-                if !read.filled().is_empty() {
-                    buffer.put_slice(read.filled());
-                    state.head_grew(read.filled().len());
+        let mut space = SPACE;
+        let found = if self.ahead.is_empty() {
+            let mut read = at_most_of(&mut space, at_most);
+            match self.read(context, &mut read) {
+                Poll::Ready(Ok(())) if !read.filled().is_empty() => {}
+                Poll::Ready(closed) => return Poll::Ready(closed),
+                Poll::Pending => {
+                    self.state.unparsed.set(0);
+                    return if self.state.place.is_ending() { Poll::Ready(Ok(())) } else { Poll::Pending };
                 }
-                Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                state.unparsed.set(0);
-                state.place.register(context.waker());
-                if state.place.is_ending() { Poll::Ready(Ok(())) } else { Poll::Pending }
-            }
-        }
+            let found = self.head_end.search(read.filled());
+            let (now, later) = read.filled().split_at_checked(found.length).unwrap_or_default();
+            buffer.put_slice(now);
+            self.ahead.extend_from_slice(later);
+            found
+        } else {
+            let found = self.head_end.search(self.ahead.get(..at_most).unwrap_or(&self.ahead));
+            self.hand_over(found.length, buffer);
+            found
+        };
+        self.headed = found.behind_head.is_some();
+        self.state.behind_head.set(found.behind_head.unwrap_or_default());
+        self.state.head_grew(found.length);
+        Poll::Ready(Ok(()))
     }
 
     fn read_body(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let state = &self.state;
-        state.place.register(context.waker());
-        if state.held.get() >= READ_AHEAD {
-            *state.paused.borrow_mut() = Some(context.waker().clone());
+        self.headed = false;
+        let left = self.state.body_left.get();
+        if left == 0 {
+            return self.watch(context);
+        }
+        if self.state.held.get() >= READ_AHEAD {
+            *self.state.paused.borrow_mut() = Some(context.waker().clone());
             return Poll::Pending;
         }
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(context, buffer);
-        state.held.set(state.held.get() + buffer.filled().len() - before);
+        let at_most = match left {
+            usize::MAX => UNKNOWN_END.saturating_sub(self.state.unparsed.get()),
+            left => left,
+        };
+        let at_most = at_most.min(buffer.remaining());
+        if at_most == 0 {
+            return self.state.parse_first(context);
+        }
+        let read = if !self.ahead.is_empty() {
+            self.hand_over(at_most, buffer);
+            Poll::Ready(Ok(()))
+        } else if at_most == buffer.remaining() {
+            self.read(context, buffer)
+        } else {
+            let mut space = SPACE;
+            let mut read = at_most_of(&mut space, at_most);
+            let ready = self.read(context, &mut read);
+            buffer.put_slice(read.filled());
+            ready
+        };
+        match &read {
+            Poll::Pending => self.state.unparsed.set(0),
+            Poll::Ready(_) => self.state.body_grew(buffer.filled().len() - before),
+        }
         read
+    }
+
+    fn read(&mut self, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.state.place.register(context.waker());
+        Pin::new(&mut self.io).poll_read(context, into)
+    }
+
+    fn hand_over(&mut self, at_most: usize, buffer: &mut ReadBuf<'_>) {
+        let length = at_most.min(buffer.remaining()).min(self.ahead.len());
+        buffer.put_slice(&self.ahead.split_to(length));
+        if self.ahead.is_empty() {
+            self.ahead = BytesMut::new();
+        }
+    }
+
+    /// Notices a caller who is gone. What else comes waits for the end of the request.
+    fn watch(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.state.unparsed.set(0);
+        if self.ahead.is_empty() {
+            let mut space = SPACE;
+            let mut read = at_most_of(&mut space, HEAD_ALLOWANCE);
+            match self.read(context, &mut read) {
+                Poll::Ready(Ok(())) if !read.filled().is_empty() => self.ahead.extend_from_slice(read.filled()),
+                ended => return ended,
+            }
+        }
+        *self.state.paused.borrow_mut() = Some(context.waker().clone());
+        Poll::Pending
     }
 }
 
 impl State {
+    /// No more before actix has parsed what it has.
+    fn parse_first(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.unparsed.set(0);
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     fn head_grew(&self, by: usize) {
         if self.place.is_ending() {
             self.place.idle();
@@ -131,11 +227,21 @@ impl State {
         }
     }
 
+    fn body_grew(&self, by: usize) {
+        self.held.set(self.held.get() + by);
+        match self.body_left.get() {
+            usize::MAX => self.unparsed.set(self.unparsed.get() + by),
+            left => self.body_left.set(left.saturating_sub(by)),
+        }
+    }
+
     fn excess(&self) -> usize {
         self.held.get().saturating_sub(HEAD_ALLOWANCE)
     }
 
-    fn request_begins(&self) {
+    fn request_begins(&self, body: usize) {
+        let behind_head = self.behind_head.take();
+        self.body_left.set(if body == usize::MAX { body } else { body.saturating_sub(behind_head) });
         self.in_hand.set(true);
         self.head_begun.set(false);
         self.held.set(0);
@@ -145,6 +251,7 @@ impl State {
 
     fn request_ends(&self) {
         self.in_hand.set(false);
+        self.body_left.set(0);
         self.read_on();
         if !self.write_blocked.get() {
             self.becomes_idle();
@@ -160,7 +267,9 @@ impl State {
 
     fn taken(&self, bytes: usize) {
         self.held.set(self.held.get().saturating_sub(bytes));
-        self.read_on();
+        if self.held.get() < READ_AHEAD {
+            self.read_on();
+        }
     }
 
     fn read_on(&self) {
@@ -221,9 +330,15 @@ pub struct InHand(Rc<State>);
 impl InHand {
     /// From the end of a head; what its handler reads of the body is counted.
     pub fn begin(request: &mut Request, state: Rc<State>) -> Self {
-        state.request_begins();
+        let length = match (request.chunked(), request.headers().get(CONTENT_LENGTH)) {
+            (Ok(false), Some(length)) => length.to_str().ok().and_then(|length| length.parse().ok()),
+            _ => None,
+        };
         let payload = request.payload();
-        if let Payload::H1 { .. } = payload {
+        if let Payload::None = payload {
+            state.request_begins(0);
+        } else {
+            state.request_begins(length.unwrap_or(usize::MAX));
             let inner = std::mem::replace(payload, Payload::None);
             *payload = Payload::Stream { payload: Box::pin(CountedPayload { inner, state: state.clone() }) };
         }
@@ -252,7 +367,7 @@ impl futures::Stream for CountedPayload {
             Poll::Ready(Some(Ok(bytes))) => this.state.taken(bytes.len()),
             // Everything that came was taken; what is left of the count was the framing of chunks.
             Poll::Pending => this.state.taken(usize::MAX),
-            Poll::Ready(_) => {}
+            Poll::Ready(_) => this.state.body_left.set(0),
         }
         next
     }
