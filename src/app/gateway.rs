@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::task::JoinHandle;
 
+use super::open_files;
 use super::settings::Settings;
 use crate::domain::clock::Clock;
 use crate::domain::id::{ChannelName, Owner};
@@ -16,7 +17,7 @@ use crate::domain::secret::Secret;
 use crate::fini;
 use crate::http::Http;
 use crate::pipeline::channel::Channel;
-use crate::pipeline::{FiniKey, Foundation, Pipeline};
+use crate::pipeline::{DELIVERIES_AT_ONCE, FiniKey, Foundation, Pipeline};
 use crate::platform::Platform;
 use crate::store::postgres::Postgres;
 use crate::store::sqlite::Sqlite;
@@ -87,6 +88,10 @@ impl Gateway {
         let metrics = Arc::new(Metrics::default());
         let readiness = Readiness::new(store.clone());
         let (keys, channels) = compose(settings, connectors, &http, &clock)?;
+        let calls = keys.iter().map(|key| key.max_in_flight).fold(0, usize::saturating_add);
+        let outgoing = calls.saturating_add(channels.len().saturating_mul(DELIVERIES_AT_ONCE));
+        let max_connections = settings.server.max_connections;
+        let max_connections = open_files::max_connections(max_connections, open_files::raise(), outgoing);
         let trusted_proxies = TrustedProxies::parse(&settings.server.trusted_proxies)?;
         let state = AdminState {
             store: store.clone(),
@@ -98,7 +103,7 @@ impl Gateway {
         if let Some(scrape) = scrape {
             servers.push(run(web::listen_metrics(scrape, state)?));
         }
-        let installation_key = installation_key(store.as_ref(), &public, &readiness).await?;
+        let installation_key = installation_key(store.as_ref(), &public, &readiness, max_connections).await?;
 
         let afterwards = Afterwards::here();
         let intake = Intake {
@@ -116,7 +121,8 @@ impl Gateway {
             afterwards: afterwards.clone(),
         };
         let drain_timeout = settings.server.drain_timeout.0;
-        let intake = web::public(public, Arc::new(intake), settings.server.keep_alive.0, drain_timeout)?;
+        let keep_alive = settings.server.keep_alive.0;
+        let intake = web::public(public, Arc::new(intake), max_connections, keep_alive, drain_timeout)?;
         servers.insert(0, run(intake));
         let background = vec![
             tokio::spawn(enforce(store.clone(), retention(settings), metrics.clone())),
@@ -195,13 +201,18 @@ fn run(listener: Listener) -> Running {
 }
 
 /// A shared store that is away at the start is waited for: not ready, and whoever delivers is told so.
-async fn installation_key(store: &dyn Store, public: &TcpListener, readiness: &Readiness) -> anyhow::Result<[u8; 32]> {
+async fn installation_key(
+    store: &dyn Store,
+    public: &TcpListener,
+    readiness: &Readiness,
+    max_connections: usize,
+) -> anyhow::Result<[u8; 32]> {
     let known = store.installation_key().await;
     if !(store.is_shared() && matches!(known, Err(StoreError::Unavailable(_)))) {
         return Ok(known?);
     }
     tracing::warn!("the store is away: waiting for it");
-    let waiting = run(web::waiting(public.try_clone()?, readiness.clone())?);
+    let waiting = run(web::waiting(public.try_clone()?, readiness.clone(), max_connections)?);
     let known = loop {
         match store.installation_key().await {
             Err(StoreError::Unavailable(_)) => tokio::time::sleep(STORE_EVERY).await,

@@ -30,6 +30,8 @@ impl Logging {
 pub fn start(logging: &Logging) {
     let targets =
         Targets::new().with_default(LevelFilter::WARN.min(logging.log)).with_target("fini_bridge", logging.log);
+    // An error line for each malformed request: whoever sends them would fill the log.
+    let targets = targets.with_target("actix_http", LevelFilter::OFF);
     let registry = tracing_subscriber::registry();
     let terminal = std::io::stderr().is_terminal();
     if logging.log_json || !terminal {

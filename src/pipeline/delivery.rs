@@ -29,7 +29,7 @@ const REPORTED_WITHIN: Duration = Duration::from_secs(10);
 /// A platform that sends a part on more often knows no address of the chat. A group moves once.
 const MOST_MOVES: usize = 3;
 /// Chats of one channel that are delivered to at once.
-const AT_ONCE: usize = 64;
+pub const DELIVERIES_AT_ONCE: usize = 64;
 /// Platforms tolerate short bursts above their sustained rate.
 const BURST: NonZeroU32 = NonZeroU32::new(3).unwrap();
 
@@ -101,7 +101,7 @@ impl Deliveries {
     pub fn new(foundation: Arc<Foundation>, stop: CancellationToken) -> Self {
         let room = |channel: &Arc<Channel>| {
             let gate = Gate::new(channel.name.to_string(), foundation.metrics.clone());
-            Room::new(gate, vec![channel.name.clone()], AT_ONCE)
+            Room::new(gate, vec![channel.name.clone()], DELIVERIES_AT_ONCE)
         };
         let rooms = foundation.channels.values().map(room).collect();
         let paces = foundation.channels.values().map(|channel| (channel.name.clone(), Paces::new(channel))).collect();

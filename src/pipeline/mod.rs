@@ -28,6 +28,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use channel::Channel;
 
+pub use delivery::DELIVERIES_AT_ONCE;
 pub use plan::REFERENCE_ATTRIBUTE;
 
 /// A Fini key with its client and limits; several channels may share it.

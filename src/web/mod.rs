@@ -2,13 +2,18 @@
 
 mod bodies;
 mod complexity;
+mod connections;
+mod head_end;
 mod health;
 mod intake;
+mod local_name;
 mod proxies;
 mod reading;
 mod refusals;
 mod request;
+mod serve;
 mod server;
+mod stream;
 mod wait;
 
 use serde::Deserialize;
@@ -17,12 +22,15 @@ use crate::domain::secret::Secret;
 use crate::domain::span::{Size, Span};
 
 pub use bodies::Bodies;
+pub use connections::WAITING_FOR_A_SLOT;
 pub use health::{Phase, Readiness};
 pub use intake::Intake;
+pub use local_name::only_by_a_local_name;
 pub use proxies::{NotANetwork, TrustedProxies};
 pub use reading::Reader;
 pub use refusals::RefusalLog;
-pub use server::{AdminState, Listener, admin, listen_metrics, public, waiting};
+pub use serve::Listener;
+pub use server::{AdminState, OPERATOR_CONNECTIONS, admin, listen_metrics, public, waiting};
 pub use wait::Afterwards;
 
 /// `[server]`
@@ -39,6 +47,9 @@ pub struct Server {
     pub max_elements: usize,
     /// JSON values in one body, or fields of a form; a body with more is one failed message.
     pub max_nodes: usize,
+    /// At a time, of all who send webhooks. When all are in use the longest idle is closed. A low limit of open files
+    /// lowers it.
+    pub max_connections: usize,
     /// Longer than the load balancer's idle time.
     pub keep_alive: Span,
     /// After SIGTERM: not ready, still accepting (SIGINT skips it).
@@ -56,6 +67,7 @@ impl Default for Server {
             max_body: Size(4 * 1024 * 1024),
             max_elements: 2000,
             max_nodes: 200_000,
+            max_connections: 10_000,
             keep_alive: Span::secs(75),
             lame_duck: Span::secs(5),
             drain_timeout: Span::secs(150),

@@ -1,31 +1,29 @@
 //! The listeners: webhooks for the world, the admin listener, and metrics alone where that is wanted.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle, Service, ServiceResponse};
-use actix_web::http::KeepAlive;
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{ALLOW, AUTHORIZATION, ContentType, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::middleware::{Next, from_fn};
 use actix_web::web::ServiceConfig;
-use actix_web::{App, HttpResponse, HttpServer, Resource, Route, guard, web};
+use actix_web::{App, HttpResponse, Resource, Route, guard, web};
 
 use super::health::{Readiness, livez, readyz};
 use super::intake::{Intake, RETRY_AFTER_SECS, webhook};
+use super::local_name::refusal;
+use super::serve::{Limits, Listener, serve};
 use crate::domain::id::ChannelName;
 use crate::domain::secret::Secret;
 use crate::signature::equal;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
-const HEAD_WITHIN: Duration = Duration::from_secs(10);
-
-/// A server that is bound but not yet running.
-pub struct Listener {
-    pub address: SocketAddr,
-    pub handle: ServerHandle,
-    pub server: Server,
-}
+/// Of the admin listener, and of the metrics listener: a few people, a few scrapers.
+pub const OPERATOR_CONNECTIONS: usize = 128;
+const OPERATOR_KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub struct AdminState {
@@ -40,12 +38,19 @@ pub struct AdminState {
 pub fn public(
     listener: TcpListener,
     intake: Arc<Intake>,
+    max_connections: usize,
     keep_alive: Duration,
     drain: Duration,
 ) -> std::io::Result<Listener> {
-    let address = listener.local_addr()?;
     let intake = web::Data::from(intake);
-    let server = HttpServer::new(move || {
+    let limits = Limits {
+        max_connections,
+        keep_alive: Some(keep_alive),
+        workers: None,
+        // At the end of the drain; answers that wait for a turn have been told to end before.
+        stop_within: drain.min(Duration::from_secs(10)),
+    };
+    serve(listener, limits, move || {
         App::new()
             .app_data(intake.clone())
             .app_data(web::Data::new(intake.readiness.clone()))
@@ -59,22 +64,18 @@ pub fn public(
                     .default_service(web::to(no_webhook)),
             )
     })
-    .listen(listener)?
-    .keep_alive(keep_alive)
-    .client_request_timeout(HEAD_WITHIN)
-    // Seconds at the end of the drain; answers that wait for a turn have been told to end before.
-    .shutdown_timeout(drain.as_secs().clamp(1, 10))
-    // A caller that is gone is noticed at once: its answer goes out as a callback then.
-    .h1_allow_half_closed(false)
-    .disable_signals()
-    .run();
-    Ok(Listener { address, handle: server.handle(), server })
 }
 
 /// In the place of [`public`] while the store is away at the start: whoever delivers is told to come again.
-pub fn waiting(listener: TcpListener, readiness: Readiness) -> std::io::Result<Listener> {
-    let address = listener.local_addr()?;
-    let server = HttpServer::new(move || {
+pub fn waiting(listener: TcpListener, readiness: Readiness, max_connections: usize) -> std::io::Result<Listener> {
+    let limits = Limits {
+        max_connections,
+        // Nobody keeps a connection to this one.
+        keep_alive: None,
+        workers: Some(1),
+        stop_within: Duration::from_secs(1),
+    };
+    serve(listener, limits, move || {
         App::new()
             .app_data(web::Data::new(readiness.clone()))
             .route("/livez", web::get().to(livez))
@@ -83,15 +84,6 @@ pub fn waiting(listener: TcpListener, readiness: Readiness) -> std::io::Result<L
                 HttpResponse::ServiceUnavailable().insert_header((RETRY_AFTER, RETRY_AFTER_SECS)).finish()
             }))
     })
-    .listen(listener)?
-    .workers(1)
-    // Nobody keeps a connection to this one.
-    .keep_alive(KeepAlive::Disabled)
-    .client_request_timeout(HEAD_WITHIN)
-    .shutdown_timeout(1)
-    .disable_signals()
-    .run();
-    Ok(Listener { address, handle: server.handle(), server })
 }
 
 /// `/metrics`, and what operators need.
@@ -107,40 +99,58 @@ pub fn listen_metrics(listener: TcpListener, state: AdminState) -> std::io::Resu
 }
 
 fn for_operators(listener: TcpListener, state: AdminState, more: fn(&mut ServiceConfig)) -> std::io::Result<Listener> {
-    let address = listener.local_addr()?;
-    let server = HttpServer::new(move || {
-        let token = state.token.clone();
+    let access = match &state.token {
+        Some(token) => Access::Token(token.clone()),
+        None if listener.local_addr()?.ip().is_loopback() => Access::LocalName,
+        None => Access::Anybody,
+    };
+    let limits = Limits {
+        max_connections: OPERATOR_CONNECTIONS,
+        keep_alive: Some(OPERATOR_KEEP_ALIVE),
+        workers: Some(1),
+        stop_within: Duration::from_secs(1),
+    };
+    serve(listener, limits, move || {
         App::new()
             .app_data(web::Data::new(state.clone()))
             .app_data(web::Data::new(state.readiness.clone()))
+            .app_data(web::Data::new(access.clone()))
             .service(page("/livez", web::to(livez)))
             .service(page("/readyz", web::to(readyz)))
             .service(page("/metrics", web::to(metrics)))
             .configure(more)
-            .wrap_fn(move |request, service| {
-                let given = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-                let allowed = token.as_ref().is_none_or(|token| given.is_some_and(|given| is_bearer(given, token)));
-                let (answer, refused) =
-                    if allowed { (Some(service.call(request)), None) } else { (None, Some(request)) };
-                async move {
-                    match (answer, refused) {
-                        (Some(answer), _) => answer.await,
-                        (None, Some(request)) => {
-                            let refusal =
-                                HttpResponse::Unauthorized().insert_header((WWW_AUTHENTICATE, "Bearer")).finish();
-                            Ok(ServiceResponse::new(request.into_parts().0, refusal))
-                        }
-                        (None, None) => Err(actix_web::error::ErrorInternalServerError("no request")),
-                    }
-                }
-            })
+            .wrap(from_fn(authorize))
     })
-    .workers(1)
-    .listen(listener)?
-    .shutdown_timeout(1)
-    .disable_signals()
-    .run();
-    Ok(Listener { address, handle: server.handle(), server })
+}
+
+/// Who is answered.
+#[derive(Clone)]
+enum Access {
+    Token(Secret),
+    LocalName,
+    Anybody,
+}
+
+async fn authorize(
+    access: web::Data<Access>,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let refused = match access.as_ref() {
+        Access::Token(token) => {
+            let given = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+            let allowed = given.is_some_and(|given| is_bearer(given, token));
+            (!allowed).then(|| HttpResponse::Unauthorized().insert_header((WWW_AUTHENTICATE, "Bearer")).finish())
+        }
+        Access::LocalName => {
+            refusal(request.method(), request.headers()).map(|reason| HttpResponse::Forbidden().body(reason))
+        }
+        Access::Anybody => None,
+    };
+    match refused {
+        Some(refused) => Ok(request.into_response(refused)),
+        None => next.call(request).await,
+    }
 }
 
 /// Whether it carries the token; the scheme's name is written as one likes.

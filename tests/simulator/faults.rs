@@ -178,3 +178,31 @@ async fn another_process_steers_it_and_reads_its_ledger_over_http() {
     assert_eq!(ledger["calls"][0]["fault"]["then"]["kind"], "status");
     assert_eq!(raw(&fini, reqwest::Method::DELETE, "/__simulator/faults", "", "").await.status.as_u16(), 204);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[allow(clippy::disallowed_methods)] // what a browser would send
+async fn a_page_of_another_site_neither_reads_nor_steers_it() {
+    let fini = simulator().await;
+    let http = reqwest::Client::new();
+    let sends = async |path: &str, method: reqwest::Method, headers: &[(&str, &str)]| {
+        let request = http.request(method, format!("{}{path}", fini.url())).body("{}");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        request.send().await.unwrap().status().as_u16()
+    };
+    let config = "/__simulator/config";
+    let json = ("content-type", "application/json");
+    assert_eq!(sends(config, reqwest::Method::POST, &[json]).await, 204);
+    assert_eq!(sends(config, reqwest::Method::POST, &[json, ("origin", &fini.url())]).await, 204);
+    for wrong in ["text/plain", "application/x-www-form-urlencoded", "text/plain; x=application/json"] {
+        assert_eq!(sends(config, reqwest::Method::POST, &[("content-type", wrong)]).await, 415, "{wrong}");
+    }
+    assert_eq!(sends(config, reqwest::Method::POST, &[]).await, 415, "a page may leave it out");
+    for origin in ["null", "http://evil.example"] {
+        assert_eq!(sends(config, reqwest::Method::POST, &[json, ("origin", origin)]).await, 403, "{origin}");
+        let faults = "/__simulator/faults";
+        assert_eq!(sends(faults, reqwest::Method::DELETE, &[("origin", origin)]).await, 403, "{origin}");
+    }
+    for path in ["/__simulator/ledger", "/v2/agents/public"] {
+        assert_eq!(sends(path, reqwest::Method::GET, &[("host", "evil.example")]).await, 403, "{path}");
+    }
+}

@@ -82,6 +82,7 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 pub async fn raw(fini: &Running, method: reqwest::Method, path: &str, key: &str, body: &str) -> Response {
     let http = http();
     let mut request = http.request(method, &format!("{}{path}", fini.url())).body(body.to_owned());
+    request = request.header("content-type", "application/json");
     if !key.is_empty() {
         request = request.header("authorization", key);
     }

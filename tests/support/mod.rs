@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fini_bridge::app::sandbox::fini::{
-    ApiKey, Running, Scopes, SimulatedAgent, SimulatedFini, SimulatorConfig, Workspace,
+    ApiKey, Names, Running, Scopes, SimulatedAgent, SimulatedFini, SimulatorConfig, Workspace,
 };
 use fini_bridge::domain::clock::SystemClock;
 use fini_bridge::domain::secret::Secret;
@@ -139,6 +139,11 @@ impl World {
         self.serve_at("debug").await;
     }
 
+    /// Started by another command, such as `prlimit --nofile=1024`.
+    pub async fn serve_by(&mut self, command: &[&str]) {
+        self.process = Some(Process::start_by::<&str>(command, &self.config_path(), "info", &[]).await);
+    }
+
     pub async fn serve_at(&mut self, level: &str) {
         self.process = Some(Process::start(&self.config_path(), level).await);
     }
@@ -242,7 +247,19 @@ impl Process {
 
     /// With further variables in its environment.
     pub async fn start_with<V: AsRef<OsStr>>(config: &Path, level: &str, environment: &[(&str, V)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fini-bridge"))
+        Self::start_by(&[], config, level, environment).await
+    }
+
+    /// Started by another command, which must become the gateway: it has the same process id.
+    pub async fn start_by<V: AsRef<OsStr>>(
+        command: &[&str],
+        config: &Path,
+        level: &str,
+        environment: &[(&str, V)],
+    ) -> Self {
+        let words: Vec<&str> = command.iter().copied().chain([env!("CARGO_BIN_EXE_fini-bridge")]).collect();
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
             .args(["serve", "--log", level, "--log-json", "--config"])
             .arg(config)
             .envs(environment.iter().map(|(name, value)| (*name, value)))
@@ -288,6 +305,13 @@ impl Process {
         self.child.id()
     }
 
+    /// Memory in use, in bytes.
+    pub fn memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -327,6 +351,8 @@ pub fn simulator() -> SimulatorConfig {
             keys: FINI_KEYS.map(|key| ApiKey { key: key.to_owned(), scopes: Scopes::ReadAndWrite }).to_vec(),
             agents: vec![agent(BOT, "Support"), agent(OTHER_BOT, "Billing")],
         }],
+        // Proxies reach it by other names.
+        names: Names::Any,
         ..SimulatorConfig::default()
     }
 }

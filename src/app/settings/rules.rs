@@ -83,9 +83,14 @@ impl Found {
         if server.max_body.0 == 0 {
             self.problem("server.max_body", "nothing could come in", "write a size such as \"4MiB\"");
         }
-        for (key, number) in [("server.max_elements", server.max_elements), ("server.max_nodes", server.max_nodes)] {
+        let limits = [
+            ("server.max_elements", server.max_elements, 2000),
+            ("server.max_nodes", server.max_nodes, 200_000),
+            ("server.max_connections", server.max_connections, 10_000),
+        ];
+        for (key, number, usual) in limits {
             if number == 0 {
-                self.problem(key, "nothing could be read", "write a whole number, 1 or more");
+                self.problem(key, "must be greater than 0", format!("write a number such as {usual}"));
             }
         }
         if server.drain_timeout.0 < settings.fini.timeout.0 {

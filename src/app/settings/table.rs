@@ -21,6 +21,7 @@ pub fn table(settings: &Settings) -> String {
     rows.add("server.max_body", server.max_body);
     rows.add("server.max_elements", server.max_elements);
     rows.add("server.max_nodes", server.max_nodes);
+    rows.add("server.max_connections", server.max_connections);
     rows.add("server.keep_alive", server.keep_alive);
     rows.add("server.lame_duck", server.lame_duck);
     rows.add("server.drain_timeout", server.drain_timeout);

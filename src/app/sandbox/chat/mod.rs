@@ -10,10 +10,9 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServerHandle, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HOST};
-use actix_web::middleware::{DefaultHeaders, Next, from_fn};
+use actix_web::dev::ServerHandle;
+use actix_web::http::header;
+use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use bytes::Bytes;
 use reqwest::Method;
@@ -35,6 +34,7 @@ use crate::http::{Error, Http};
 use crate::signature::{RawWebhook, StandardWebhooks, Verifier};
 use crate::store::{Store, Story};
 use crate::text::{Dialect, render};
+use crate::web::only_by_a_local_name;
 
 const HTML: &str = include_str!("page.html");
 const CSS: &str = include_str!("page.css");
@@ -116,21 +116,6 @@ impl Page {
     pub async fn stop(self) {
         self.handle.stop(false).await;
         let _ = self.task.await;
-    }
-}
-
-/// A page elsewhere whose name is made to lead to this machine must not read along.
-async fn only_by_a_local_name(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
-    if matches!(name, "127.0.0.1" | "localhost" | "[::1]") {
-        next.call(request).await.map(ServiceResponse::map_into_left_body)
-    } else {
-        let refusal = HttpResponse::Forbidden().body("open this page as http://127.0.0.1 or http://localhost");
-        Ok(request.into_response(refusal).map_into_right_body())
     }
 }
 

@@ -1,7 +1,11 @@
 //! What lies beside the API: the ledger, the faults and the settings, for other processes. The module's
 //! documentation shows the JSON.
 
-use actix_web::{HttpResponse, web};
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{HttpMessage, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -48,14 +52,22 @@ pub struct Seed {
 }
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config
-        .service(web::resource("/__simulator/ledger").route(web::get().to(ledger)))
-        .service(
-            web::resource("/__simulator/faults")
-                .route(web::post().to(add_faults))
-                .route(web::delete().to(clear_faults)),
-        )
-        .service(web::resource("/__simulator/config").route(web::post().to(change)));
+    let faults = web::resource("/faults").route(web::post().to(add_faults)).route(web::delete().to(clear_faults));
+    config.service(
+        web::scope("/__simulator")
+            .service(web::resource("/ledger").route(web::get().to(ledger)))
+            .service(faults)
+            .service(web::resource("/config").route(web::post().to(change)))
+            .wrap(from_fn(only_json)),
+    );
+}
+
+/// What a page elsewhere may send without asking first is not JSON.
+async fn only_json(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    if request.method() == Method::POST && request.content_type() != "application/json" {
+        return Ok(request.into_response(HttpResponse::UnsupportedMediaType().body("must be application/json\n")));
+    }
+    next.call(request).await
 }
 
 async fn ledger(shared: web::Data<Shared>) -> HttpResponse {

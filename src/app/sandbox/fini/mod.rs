@@ -8,6 +8,9 @@
 //!
 //! # Beside the API
 //!
+//! It answers to a local Host name only ([`Names`]), and takes changes as `application/json` and not from pages of
+//! other sites.
+//!
 //! `GET /__simulator/ledger`: every call, what it stored, how it ended ([`Ledger`]). Calls beyond the
 //! last 100,000 are forgotten, the counts are not.
 //!
@@ -60,6 +63,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
 
 pub use control::{Change, Seed};
@@ -69,6 +73,7 @@ pub use reply::{EventSpec, Question, REQUEST_WORDS};
 use state::Shared;
 
 use crate::domain::clock::{Clock, SystemClock};
+use crate::web::only_by_a_local_name;
 
 /// What the simulator begins with.
 #[derive(Clone)]
@@ -76,12 +81,22 @@ pub struct SimulatorConfig {
     /// On 127.0.0.1; 0: any free one.
     pub port: u16,
     pub workspaces: Vec<Workspace>,
+    pub names: Names,
     /// From the storing of a question to its answer.
     pub answer_delay: Duration,
     /// A new conversation stands in the list only so long after it began.
     pub list_lag: Duration,
     /// What the dates of events are told by. Delays run by tokio's time.
     pub clock: Arc<dyn Clock>,
+}
+
+/// By which Host names it is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Those of this machine: a page elsewhere can't read along.
+    Local,
+    /// Any, such as those that a proxy knows.
+    Any,
 }
 
 #[derive(Clone, Debug)]
@@ -125,6 +140,7 @@ impl Default for SimulatorConfig {
         let agent = |id: &str, name: &str| SimulatedAgent { id: id.to_owned(), name: name.to_owned() };
         Self {
             port: 0,
+            names: Names::Local,
             workspaces: vec![Workspace {
                 keys: vec![ApiKey { key: Self::KEY.to_owned(), scopes: Scopes::ReadAndWrite }],
                 agents: vec![agent(Self::BILLING, "Billing"), agent(Self::SUPPORT, "Support")],
@@ -142,16 +158,17 @@ pub struct SimulatedFini;
 impl SimulatedFini {
     /// Listens on 127.0.0.1. Must be called within a tokio runtime.
     pub async fn start(config: SimulatorConfig) -> std::io::Result<Running> {
-        let port = config.port;
+        let (port, names) = (config.port, config.names);
         let shared = Arc::new(Shared::new(config));
-        let (address, server) = listen(&shared, port)?;
-        Ok(Running { address, shared, server: Mutex::new(Some(server)) })
+        let (address, server) = listen(&shared, port, names)?;
+        Ok(Running { address, names, shared, server: Mutex::new(Some(server)) })
     }
 }
 
 /// A simulator that serves. Stops listening when dropped only together with its runtime: call [`Running::stop`].
 pub struct Running {
     pub address: SocketAddr,
+    names: Names,
     shared: Arc<Shared>,
     server: Mutex<Option<ServerHandle>>,
 }
@@ -206,7 +223,7 @@ impl Running {
 
     /// Listens again, on the same port, with what is stored.
     pub fn resume(&self) -> std::io::Result<()> {
-        let (_, handle) = listen(&self.shared, self.address.port())?;
+        let (_, handle) = listen(&self.shared, self.address.port(), self.names)?;
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
         Ok(())
     }
@@ -229,18 +246,23 @@ impl Faults<'_> {
     }
 }
 
-fn listen(shared: &Arc<Shared>, port: u16) -> std::io::Result<(SocketAddr, ServerHandle)> {
+fn listen(shared: &Arc<Shared>, port: u16, names: Names) -> std::io::Result<(SocketAddr, ServerHandle)> {
     let shared = web::Data::from(Arc::clone(shared));
-    let server =
-        HttpServer::new(move || App::new().app_data(shared.clone()).configure(control::routes).configure(api::routes))
-            .on_connect(delivery::keep_socket)
-            // A caller who hangs up ends its handler, which is how the simulator learns of it.
-            .h1_allow_half_closed(false)
-            .keep_alive(Duration::from_secs(75))
-            .workers(2)
-            .backlog(4096)
-            .disable_signals()
-            .bind(("127.0.0.1", port))?;
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(shared.clone())
+            .configure(control::routes)
+            .configure(api::routes)
+            .wrap(Condition::new(names == Names::Local, from_fn(only_by_a_local_name)))
+    })
+    .on_connect(delivery::keep_socket)
+    // A caller who hangs up ends its handler, which is how the simulator learns of it.
+    .h1_allow_half_closed(false)
+    .keep_alive(Duration::from_secs(75))
+    .workers(2)
+    .backlog(4096)
+    .disable_signals()
+    .bind(("127.0.0.1", port))?;
     let address = server.addrs().first().copied().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
     let server = server.run();
     let handle = server.handle();
