@@ -36,9 +36,9 @@ use self::tx::Tx;
 use self::writer::Writer;
 pub use super::Mode;
 use super::{
-    ACCEPTED_WITHIN, Accepted, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Doubt, Filter, LaneView,
-    Lease, NewItem, Next, Outgoing, Renewed, Result, Retried, SendEnd, Stats, Store, StoreError, Story, TurnEnd, Want,
-    Work, not_in_time,
+    ACCEPTED_WITHIN, Accepted, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Discarded, Doubt, Filter,
+    LaneView, Lease, NewItem, Next, Outgoing, Renewed, Result, Retried, SendEnd, Stats, Store, StoreError, Story,
+    TurnEnd, Want, Work, not_in_time,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
@@ -232,6 +232,10 @@ impl Store for Sqlite {
 
     async fn retry(&self, message: MessageId) -> Result<Retried> {
         self.write(move |tx| mending::retry(tx, message)).await
+    }
+
+    async fn discard(&self, message: MessageId) -> Result<Discarded> {
+        self.write(move |tx| mending::discard(tx, message)).await
     }
 
     async fn stats(&self) -> Result<Stats> {

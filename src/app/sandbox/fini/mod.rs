@@ -73,8 +73,8 @@ use crate::domain::clock::{Clock, SystemClock};
 /// What the simulator begins with.
 #[derive(Clone)]
 pub struct SimulatorConfig {
-    /// On 127.0.0.1; 0: any free one.
-    pub port: u16,
+    /// A loopback address; port 0: any free one.
+    pub address: SocketAddr,
     pub workspaces: Vec<Workspace>,
     /// From the storing of a question to its answer.
     pub answer_delay: Duration,
@@ -124,7 +124,7 @@ impl Default for SimulatorConfig {
     fn default() -> Self {
         let agent = |id: &str, name: &str| SimulatedAgent { id: id.to_owned(), name: name.to_owned() };
         Self {
-            port: 0,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
             workspaces: vec![Workspace {
                 keys: vec![ApiKey { key: Self::KEY.to_owned(), scopes: Scopes::ReadAndWrite }],
                 agents: vec![agent(Self::BILLING, "Billing"), agent(Self::SUPPORT, "Support")],
@@ -140,11 +140,11 @@ impl Default for SimulatorConfig {
 pub struct SimulatedFini;
 
 impl SimulatedFini {
-    /// Listens on 127.0.0.1. Must be called within a tokio runtime.
+    /// Must be called within a tokio runtime.
     pub async fn start(config: SimulatorConfig) -> std::io::Result<Running> {
-        let port = config.port;
+        let address = config.address;
         let shared = Arc::new(Shared::new(config));
-        let (address, server) = listen(&shared, port)?;
+        let (address, server) = listen(&shared, address)?;
         Ok(Running { address, shared, server: Mutex::new(Some(server)) })
     }
 }
@@ -206,7 +206,7 @@ impl Running {
 
     /// Listens again, on the same port, with what is stored.
     pub fn resume(&self) -> std::io::Result<()> {
-        let (_, handle) = listen(&self.shared, self.address.port())?;
+        let (_, handle) = listen(&self.shared, self.address)?;
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
         Ok(())
     }
@@ -229,7 +229,7 @@ impl Faults<'_> {
     }
 }
 
-fn listen(shared: &Arc<Shared>, port: u16) -> std::io::Result<(SocketAddr, ServerHandle)> {
+fn listen(shared: &Arc<Shared>, address: SocketAddr) -> std::io::Result<(SocketAddr, ServerHandle)> {
     let shared = web::Data::from(Arc::clone(shared));
     let server =
         HttpServer::new(move || App::new().app_data(shared.clone()).configure(control::routes).configure(api::routes))
@@ -240,7 +240,7 @@ fn listen(shared: &Arc<Shared>, port: u16) -> std::io::Result<(SocketAddr, Serve
             .workers(2)
             .backlog(4096)
             .disable_signals()
-            .bind(("127.0.0.1", port))?;
+            .bind(address)?;
     let address = server.addrs().first().copied().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
     let server = server.run();
     let handle = server.handle();
