@@ -56,6 +56,7 @@ behind_both! {
     a_connection_that_was_just_closed_for_idleness_costs_no_webhook
     whoever_waits_for_the_answer_gets_it
     only_webhooks_are_for_the_world
+    who_sends_too_much_is_told_to_come_again_and_others_are_not_reached_by_it
     a_signature_over_the_address_holds_by_the_headers_of_a_trusted_proxy
     a_signature_over_the_address_holds_by_public_url
     a_port_that_a_sender_claims_counts_for_nothing
@@ -225,6 +226,25 @@ async fn only_webhooks_are_for_the_world(kind: Kind) {
     assert_eq!(balancer.http.get(url).send().await.unwrap().text().await.unwrap(), "5");
     eventually("it is logged", SOON, async || balancer.log().contains("/webhooks/whatsapp").then_some(())).await;
     assert!(!balancer.log().contains("meatyhamhock"));
+}
+
+async fn who_sends_too_much_is_told_to_come_again_and_others_are_not_reached_by_it(kind: Kind) {
+    let fleet = one(CHANNELS).await;
+    // The samples' thousands are more than a test can send.
+    let edits: &[(&str, &str)] = match kind {
+        Kind::Nginx => &[("rate=1000r/s", "rate=1r/m"), ("burst=5000", "burst=5")],
+        Kind::Haproxy => &[("sc_http_req_rate(0) gt 10000", "sc_http_req_rate(0) gt 6")],
+    };
+    let balancer = Balancer::start_edited(kind, &fleet.addresses(), edits).await;
+    let mut statuses = Vec::new();
+    for number in 0..20 {
+        let signed = senders::bridge_message("c", &number.to_string(), "Hi");
+        let answer = balancer.request("bridge", signed).send().await.unwrap();
+        statuses.push(answer.status().as_u16());
+        assert_eq!(answer.headers().contains_key("retry-after"), answer.status() == 429);
+    }
+    assert_eq!((&statuses[..6], &statuses[6..]), (&[200; 6][..], &[429; 14][..]));
+    assert_eq!(webhooks(&fleet, 0).await, 6, "the gateway saw no more");
 }
 
 const SIGNED_ADDRESS: &str = r#"
