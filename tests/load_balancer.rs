@@ -338,6 +338,9 @@ struct Sent {
     text: String,
     /// In order; 0: the connection broke.
     statuses: Vec<u16>,
+    /// How, and how long after the request was begun: for the report of a failure.
+    #[allow(dead_code)]
+    broken: Option<String>,
 }
 
 impl Sender {
@@ -361,16 +364,19 @@ impl Sender {
                     request = request.header(name, value);
                 }
                 under_way.spawn(async move {
-                    let mut statuses = Vec::new();
+                    let (mut statuses, mut broken) = (Vec::new(), None);
                     loop {
+                        let begun = Instant::now();
                         let answer = request.try_clone().unwrap().send().await;
+                        broken =
+                            answer.as_ref().err().map(|error| format!("{:?}: {error:?}", begun.elapsed())).or(broken);
                         statuses.push(answer.as_ref().map_or(0, |answer| answer.status().as_u16()));
                         match answer {
                             Ok(answer) if answer.status() == 503 && statuses.len() < 10 => {
                                 assert!(answer.headers().contains_key("retry-after"));
                                 tokio::time::sleep(Duration::from_secs(1)).await;
                             }
-                            _ => return Sent { text, statuses },
+                            _ => return Sent { text, statuses, broken },
                         }
                     }
                 });

@@ -125,11 +125,11 @@ async fn ones_own_gateway_runs_on_the_simulated_fini_as_the_start_prints_it() {
             + "callback_url = \"http://127.0.0.1:1/\"\n"
     });
     let channels: Vec<String> = channels.collect();
-    assert_eq!((exports.len(), channels.len()), (2, 2), "{:?}", sandbox.printed);
+    assert_eq!((exports.len(), channels.len()), (3, 2), "{:?}", sandbox.printed);
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("own.toml");
     let own = format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[fini]\napi_key = \"env:FINI_API_KEY\"\n\
+        "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
          [store]\nurl = \"sqlite:{}\"\n{}",
         folder.path().join("own.db").display(),
         channels.concat()

@@ -48,7 +48,8 @@ pub async fn run(arguments: Arguments) -> Outcome {
     println!();
     println!("To try your own configuration on the simulated Fini, run in another terminal:");
     println!("  export FINI_BRIDGE__FINI__BASE_URL={}", sandbox.fini_url());
-    println!("  export FINI_BRIDGE__FINI__API_KEY={}", SimulatorConfig::KEY);
+    println!("  export FINI_BRIDGE__FINI__API_KEY=env:FINI_API_KEY");
+    println!("  export FINI_API_KEY={}", SimulatorConfig::KEY);
     println!("  fini-bridge serve");
     println!("with one of its agents in your channel:");
     println!("  bot_id = \"{}\"     # Support", SimulatorConfig::SUPPORT);
