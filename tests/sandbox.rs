@@ -39,7 +39,7 @@ impl Sandbox {
 
     async fn start_with(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fini-bridge"))
+        let child = Command::new(env!("CARGO_BIN_EXE_fini-bridge"))
             .args(["sandbox", "--port", "0"])
             .args(arguments)
             .env_clear()
@@ -51,15 +51,15 @@ impl Sandbox {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut printed = Vec::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            printed.push(line.unwrap());
-            if let Some(url) = printed.last().unwrap().strip_prefix("Open ") {
-                let url = url.to_owned();
-                return Self { child, url, printed, folder };
+        let mut sandbox = Self { child, url: String::new(), printed: Vec::new(), folder };
+        for line in BufReader::new(sandbox.child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+            if let Some(url) = line.strip_prefix("Open ") {
+                url.clone_into(&mut sandbox.url);
+                return sandbox;
             }
+            sandbox.printed.push(line);
         }
-        panic!("no address, but: {printed:?}")
+        panic!("no address, but: {:?}", sandbox.printed)
     }
 
     async fn say(&self, chat: &str, text: &str) {
