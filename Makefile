@@ -1,10 +1,10 @@
-# `make check` is what CI runs: it installs what it needs, then checks format, lints and tests.
+# `make check` is what CI runs: it installs what it needs, then checks format, lints, dependencies and tests.
 
-.PHONY: check setup format lint test chaos measure fuzz
+.PHONY: check setup format lint dependencies test chaos measure fuzz
 
-check: setup format lint test
+check: setup format lint dependencies test
 
-# Debian packages and the judges of what we send; does nothing where they are there.
+# Packages (Debian, Ubuntu) and the judges of what we send; does nothing where they are there.
 setup:
 	tests/setup
 
@@ -14,6 +14,10 @@ format:
 lint:
 	cargo clippy --all-targets --features failpoints --locked -- -D warnings
 	cargo clippy --test measure --locked -- -D warnings
+
+# Licences, sources, known weaknesses, what nothing uses: deny.toml.
+dependencies:
+	tests/supply-chain
 
 # With failpoints: the short form of chaos is among the tests.
 test:

@@ -5,7 +5,8 @@
 mod support;
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fini_bridge::app::gateway::{Ending, Gateway};
@@ -79,10 +80,53 @@ async fn a_gateway_that_was_away_looks_for_a_conversation_before_it_begins_anoth
     gateway.stop(Ending::Drain).await;
     world.fini.faults().clear();
     clock.advance(HOUR);
-    let gateway = start().await.unwrap();
+    // The servers of the one before may hold the file a moment longer; a process would be gone.
+    let gateway = eventually("the file is free", SOON, async || start().await.ok()).await;
     assert_eq!(post(&world, &gateway, &senders::whatsapp_message("16505551234", 2, "second")).await, 200);
     answered(&world, 2).await;
     gateway.stop(Ending::Drain).await;
     let conversations: HashSet<_> = world.fini.ledger().asks().map(|ask| ask.conversation.clone()).collect();
     assert_eq!(conversations.len(), 1);
+}
+
+/// What this process logs.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_that_waits_for_minutes_has_a_line_in_the_log_that_says_why() {
+    let log = Log::default();
+    let writer = log.clone();
+    tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
+    let lines = || {
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.contains("a chat waits")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let world = World::prepare(CHANNELS).await;
+    let clock = Arc::new(ManualClock::at(SystemClock.now()));
+    let loaded =
+        settings::load(&world.config_path(), &BTreeMap::new(), clock.clone()).map_err(|e| e.to_string()).unwrap();
+    let http = loaded.surroundings.http.clone();
+    let gateway = Gateway::start(&loaded.settings, loaded.connectors, http, clock.clone()).await.unwrap();
+    world.fini.faults().add(FaultRule::status(Endpoint::Ask, 429));
+    assert_eq!(post(&world, &gateway, &senders::whatsapp_message("16505551234", 1, "where is it")).await, 200);
+    eventually("Fini was asked", SOON, async || (world.fini.ledger().asks().count() > 0).then_some(())).await;
+    assert_eq!(lines(), Vec::<String>::new(), "it is young");
+    clock.advance(Duration::from_secs(120));
+    let line = eventually("it is logged", SOON, async || lines().pop()).await;
+    assert!(line.contains("WARN") && line.contains("seconds=12") && line.contains("tried again"), "{line}");
+    assert!(!line.contains("16505551234") && !line.contains("where is it"), "{line}");
+    let oldest = gateway.store().stats().await.unwrap().oldest_waiting.unwrap();
+    assert!(oldest >= Duration::from_secs(120), "{oldest:?}");
+    gateway.stop(Ending::Drain).await;
 }

@@ -5,6 +5,7 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -14,8 +15,9 @@ use fini_bridge::app::sandbox::fini::{Change, Effect, Endpoint, FaultRule, Seed,
 use fini_bridge::domain::clock::{Clock, SystemClock};
 use fini_bridge::store::MessageState;
 use serde_json::Value;
+use support::outside::Refusal;
 use support::senders::{self, CHANNELS};
-use support::{BOT, FINI_KEY, OTHER_BOT, World, run};
+use support::{BOT, FINI_KEY, OTHER_BOT, SOON, World, eventually, run};
 
 const DAY: u64 = 24 * 3600 * 1000;
 const SHOP_SAMPLE: &str = r#"{"messages": [{"id": "{{ id }}", "text": "{{ text }}",
@@ -103,6 +105,7 @@ fn every_command_explains_itself_with_examples() {
         "messages list",
         "messages show",
         "messages retry",
+        "messages discard",
         "secret new",
         "schema",
     ];
@@ -199,7 +202,9 @@ async fn live_the_key_every_bot_id_and_every_platform_are_asked() {
     let world = prepared(&channels()).await;
     let out = command(&world, &["check", "--live"]).ok();
     let lines: Vec<&str> = out.lines().filter(|line| line.starts_with("ok ")).collect();
-    assert_eq!(lines.len(), 2 + 5, "{out}");
+    assert_eq!(lines.len(), 2 + 3, "{out}");
+    let not_asked: Vec<&str> = out.lines().filter(|line| line.starts_with("not asked ")).collect();
+    assert!(not_asked.len() == 2 && not_asked.iter().any(|line| line.contains("channels.shop")), "{out}");
     assert!(out.contains("can't be asked without sending"), "{out}");
     assert!(out.contains("acme_help_bot"), "{out}");
 }
@@ -376,7 +381,7 @@ async fn a_csv_export_has_a_row_for_each_conversation_and_its_file_appears_only_
     world.fini.faults().add(FaultRule::status(Endpoint::List, 401).skipping(1));
     let err = command(&world, &arguments).failed(1);
     assert!(err.contains("401"), "{err}");
-    assert!(!path.exists());
+    assert!(!path.exists() && !world.folder.path().join("out.csv.part").exists());
 
     world.fini.faults().clear();
     assert_eq!(command(&world, &arguments).ok(), "");
@@ -398,6 +403,64 @@ async fn a_csv_export_has_a_row_for_each_conversation_and_its_file_appears_only_
         assert!(row.iter().all(|cell| !cell.starts_with(['=', '+', '-', '@'])));
     }
     assert_eq!(ids.len(), 150);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_takes_no_file_that_somebody_else_made() {
+    let world = prepared(CHANNELS).await;
+    seed(&world, 3, "a secret", 60_000);
+    let folder = world.folder.path();
+    let (out, elsewhere) = (folder.join("out.csv"), folder.join("elsewhere"));
+    let arguments = ["export", "--format", "csv", "--out", out.to_str().unwrap()];
+    let part = folder.join("out.csv.part");
+    std::fs::write(&part, "somebody's").unwrap();
+    let err = command(&world, &arguments).failed(1);
+    assert!(err.contains("out.csv.part exists already") && err.contains("Remove it"), "{err}");
+    assert_eq!(std::fs::read_to_string(&part).unwrap(), "somebody's");
+
+    std::fs::remove_file(&part).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &part).unwrap();
+    command(&world, &arguments).failed(1);
+    assert!(!elsewhere.exists(), "a link is not followed");
+
+    std::fs::remove_file(&part).unwrap();
+    command(&world, &arguments).ok();
+    assert_eq!(std::fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_whose_reader_has_gone_ends_quietly() {
+    let world = started(&format!("[server]\npublic_url = \"https://bridge.example.com\"\n{}", channels())).await;
+    world.deliver("slack", senders::slack_message("D1", 1, "hello")).await;
+    world.until(1, MessageState::Done).await;
+    let chatty: [&[&str]; 11] = [
+        &["schema"],
+        &["secret", "new"],
+        &["check"],
+        &["check", "--live"],
+        &["agents"],
+        &["export"],
+        &["send", "slack", "hello", "--dry-run", "--url", "http://127.0.0.1:1"],
+        &["register", "slack"],
+        &["messages", "list", "--state", "all"],
+        &["messages", "list", "--state", "all", "--json"],
+        &["health", "--url", &format!("{}/readyz", gateway(&world))],
+    ];
+    for arguments in chatty {
+        // A pipe that nobody reads, from the first byte on.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fini-bridge"));
+        command.args(arguments).current_dir(world.folder.path());
+        if !matches!(arguments[0], "schema" | "secret") {
+            command.arg("--config").arg(world.config_path());
+        }
+        let output = command.stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        let without_warnings: Vec<&str> =
+            err.lines().filter(|line| !line.starts_with("warning: ") && !line.starts_with(' ')).collect();
+        assert_eq!((output.status.code(), without_warnings), (Some(141), vec![]), "{arguments:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -445,9 +508,19 @@ async fn a_failed_message_is_listed_shown_and_tried_again_beside_the_running_gat
     assert!(!listed.contains("poisoned"), "{listed}");
     assert!(command(&world, &["messages", "list", "--state", "held,stuck"]).ok().is_empty());
     assert!(command(&world, &["messages", "list", "--channel", "telegram"]).ok().is_empty());
-    let all: Value =
-        serde_json::from_str(&command(&world, &["messages", "list", "--state", "all", "--json"]).ok()).unwrap();
-    assert_eq!(all.as_array().unwrap().len(), 2);
+    let json = |arguments: &[&str]| -> Vec<Value> {
+        let out = command(&world, &[&["messages", "list", "--json"], arguments].concat()).ok();
+        out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    assert_eq!(json(&["--state", "all"]).len(), 2);
+    let of_7 = json(&["--state", "all", "--chat", "7", "--since", "1h"]);
+    assert_eq!((of_7.len(), &of_7[0]["channel"], &of_7[0]["chat"]), (1, &"telegram".into(), &"7".into()));
+    assert_eq!(json(&["--state", "done", "--since", "2100-01-01"]).len(), 0);
+    let failed = json(&["--state", "failed"]).remove(0);
+    for name in ["id", "channel", "chat", "chat_ref", "state", "reason", "detail", "received_at"] {
+        assert!(failed[name].is_string(), "{name}: {failed}");
+    }
+    assert!(listed.contains(failed["chat"].as_str().unwrap()), "{listed}");
     let one = command(&world, &["messages", "list", "--state", "all", "--limit", "1"]);
     assert!(one.out.lines().count() == 2 && one.err.contains("--limit"), "{}", one.out);
 
@@ -467,9 +540,43 @@ async fn a_failed_message_is_listed_shown_and_tried_again_beside_the_running_gat
 
     let twice = command(&world, &["messages", "retry", &id]);
     assert!(twice.code == 1 && twice.err.contains("not tried again"), "{}", twice.err);
+    let late = command(&world, &["messages", "discard", &id]);
+    assert!(late.code == 1 && late.err.contains("it is done"), "{}", late.err);
     let nobody = "00000000-0000-7000-8000-000000000000";
     assert!(command(&world, &["messages", "show", nobody]).failed(1).contains("no such message"));
     assert!(command(&world, &["messages", "retry", nobody]).failed(1).contains("no such message"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_platform_said_when_it_refused_is_shown_and_in_no_log() {
+    let world = started(&channels()).await;
+    let refuse = |status, times, words: &str| {
+        let body = serde_json::json!({ "error": format!("{words}: the ticket 812\u{1b}[2J is closed") });
+        let path = "/conversations".to_owned();
+        world.outside.refuse(Refusal { path, times, status, headers: vec![], body, delivered: false });
+    };
+    refuse(422, 1, "for good");
+    let chat = serde_json::json!("ticket-812");
+    world.deliver("shop", senders::shop_message(&chat, "m-1", "hello")).await;
+    let failed = world.until(1, MessageState::Failed).await.remove(0);
+    let id = failed.id.to_string();
+    let shown = command(&world, &["messages", "show", &id]).ok();
+    for part in ["ticket-812", "failed: http_422", "for good: the ticket 812"] {
+        assert!(shown.contains(part), "{part:?} is not in:\n{shown}");
+    }
+    assert!(command(&world, &["messages", "list", "--chat", "ticket-812"]).ok().contains("for good: the ticket"));
+    assert!(command(&world, &["messages", "discard", &id]).ok().contains("discarded"));
+    assert!(command(&world, &["messages", "list"]).ok().is_empty());
+
+    refuse(503, 1000, "for now");
+    world.deliver("shop", senders::shop_message(&chat, "m-2", "again")).await;
+    let listed = || command(&world, &["messages", "list", "--state", "answered", "--json"]).ok();
+    let line = eventually("it waits for another try", SOON, async || {
+        let line: Value = serde_json::from_str(listed().lines().next()?).unwrap();
+        (line["reason"] == "http_503").then_some(line)
+    });
+    assert!(line.await["detail"].as_str().unwrap().contains("for now: the ticket 812"));
+    assert!(!world.log().contains("the ticket") && !world.admin("/metrics").await.contains("the ticket"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@
 mod support;
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,6 +148,58 @@ fn load_balancers_wait_longer_than_callers_and_idle_shorter_than_the_gateway() {
     assert!(red_after < server.lame_duck.0, "{red_after:?}");
     let largest: usize = after(&nginx, "client_max_body_size").trim_end_matches('m').parse().unwrap();
     assert!(largest << 20 > server.max_body.0);
+}
+
+#[test]
+fn the_samples_bound_memory_write_no_core_dumps_and_believe_no_whole_cluster() {
+    let unit = read("config/deploy/fini-bridge.service");
+    assert_eq!((after(&unit, "LimitCORE="), after(&unit, "MemoryMax=")), ("0", "1G"));
+    let replicas = &yaml("docker-compose.yaml")[0]["services"]["bridge-1"];
+    let alone = &yaml("docker-compose.sqlite.yaml")[0]["services"]["bridge"];
+    for service in [replicas, alone] {
+        assert_eq!(service["mem_limit"].as_str(), Some("1g"));
+        assert_eq!(service["ulimits"]["core"].as_i64(), Some(0));
+        assert_eq!(service["read_only"].as_bool(), Some(true));
+        assert_eq!(service["cap_drop"][0].as_str(), Some("ALL"));
+    }
+    let kubernetes = yaml("kubernetes.yaml");
+    let of_kind = |kind: &str| kubernetes.iter().find(|document| document["kind"].as_str() == Some(kind)).unwrap();
+    let policy = &of_kind("NetworkPolicy")["spec"];
+    assert_eq!(policy["podSelector"], of_kind("Deployment")["spec"]["selector"]);
+    let ports: Vec<&str> = policy["ingress"]
+        .as_vec()
+        .unwrap()
+        .iter()
+        .map(|rule| {
+            assert!(rule["from"].as_vec().is_some_and(|from| !from.is_empty()), "a port is open for everybody");
+            rule["ports"][0]["port"].as_str().unwrap()
+        })
+        .collect();
+    assert_eq!(ports, ["webhooks", "metrics"]);
+    let configuration = of_kind("ConfigMap")["data"]["fini-bridge.toml"].as_str().unwrap();
+    assert!(!configuration.contains("trusted_proxies") && configuration.contains("public_url"));
+    let container = read("docs/container.md");
+    for flag in ["--read-only", "--cap-drop ALL", "--memory 1g", "--ulimit core=0"] {
+        assert!(container.contains(flag), "{flag}");
+    }
+}
+
+#[test]
+fn the_systemd_unit_runs_as_a_user_that_the_documents_make() {
+    let unit = read("config/deploy/fini-bridge.service");
+    let user = after(&unit, "User=");
+    for text in [&unit, &read("docs/operations.md")] {
+        let made = text.lines().find(|line| line.contains("useradd --system")).unwrap();
+        assert!(made.trim_end().ends_with(&format!(" {user}")), "{made}");
+    }
+    // A file in /usr/local/bin is not there where the tests run; that is all that may be said against the unit.
+    let folder = tempfile::tempdir().unwrap();
+    let program = env!("CARGO_BIN_EXE_fini-bridge");
+    let path = folder.path().join("fini-bridge.service");
+    std::fs::write(&path, unit.replace("/usr/local/bin/fini-bridge", program)).unwrap();
+    let verified = Command::new("systemd-analyze").arg("verify").arg(&path).output().unwrap();
+    let said = String::from_utf8_lossy(&verified.stderr);
+    assert!(verified.status.success() && !said.contains("fini-bridge"), "{said}");
 }
 
 #[test]

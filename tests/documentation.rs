@@ -270,12 +270,12 @@ fn the_numbers_of_vectors_and_fixtures_are_right() {
     assert!(row("signature vectors")[4].starts_with(&vectors("standard_webhooks")));
 }
 
-/// Something of the right shape for each variable that a page names.
+/// Something of the right shape for each variable and each file that a page names.
 fn value_of(name: &str) -> String {
     match name {
-        "TELEGRAM_BOT_TOKEN" => "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw".to_owned(),
+        "TELEGRAM_BOT_TOKEN" | "telegram.token" => "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw".to_owned(),
         _ if name.starts_with("SLACK") && name.ends_with("TOKEN") => "xoxb-1-2-a".to_owned(),
-        "OWN_APP_SECRET" => support::senders::BRIDGE_SECRET.to_owned(),
+        "OWN_APP_SECRET" | "own-app.secret" => support::senders::BRIDGE_SECRET.to_owned(),
         _ => "0123456789abcdef0123456789abcdef".to_owned(),
     }
 }
@@ -293,6 +293,9 @@ fn every_configuration_on_a_page_is_right() {
             let file = folder.path().join("fini-bridge.toml");
             let fini = if block.contains("[fini]") { "" } else { "[fini]\napi_key = \"env:FINI_API_KEY\"\n" };
             fs::write(&file, format!("{fini}{block}")).unwrap();
+            for name in block.split("\"file:").skip(1).filter_map(|rest| rest.split('"').next()) {
+                fs::write(folder.path().join(name), value_of(name)).unwrap();
+            }
             let variables = block.split("env:").skip(1).filter_map(|rest| rest.split('"').next());
             let environment: BTreeMap<String, String> =
                 variables.chain(["FINI_API_KEY"]).map(|name| (name.to_owned(), value_of(name))).collect();

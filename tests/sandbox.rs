@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -12,11 +12,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fantoccini::key::Key;
+use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
-use support::{SOON, eventually};
+use support::senders::{self, BRIDGE_SECRET};
+use support::{Process, SOON, eventually};
 
 /// Stands in each internal note of the simulator.
 const NOTE: &str = "INTERNAL NOTE";
@@ -24,32 +26,40 @@ const NOTE: &str = "INTERNAL NOTE";
 struct Sandbox {
     child: Child,
     url: String,
+    /// What the start printed.
+    printed: Vec<String>,
     folder: tempfile::TempDir,
 }
 
 impl Sandbox {
     /// In an empty folder, with an environment that would lead astray whoever listened to it.
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fini-bridge"))
+        let child = Command::new(env!("CARGO_BIN_EXE_fini-bridge"))
             .args(["sandbox", "--port", "0"])
+            .args(arguments)
             .env_clear()
             .env("TMPDIR", folder.path())
             .env("HTTP_PROXY", "http://127.0.0.1:1")
             .env("FINI_BRIDGE__FINI__BASE_URL", "http://127.0.0.1:1")
             .current_dir(folder.path())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut last = String::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            last = line.unwrap();
-            if last.starts_with("Open ") {
-                break;
+        let mut sandbox = Self { child, url: String::new(), printed: Vec::new(), folder };
+        for line in BufReader::new(sandbox.child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+            if let Some(url) = line.strip_prefix("Open ") {
+                url.clone_into(&mut sandbox.url);
+                return sandbox;
             }
+            sandbox.printed.push(line);
         }
-        let url = last.strip_prefix("Open ").unwrap_or_else(|| panic!("no address, but: {last:?}")).to_owned();
-        Self { child, url, folder }
+        panic!("no address, but: {:?}", sandbox.printed)
     }
 
     async fn say(&self, chat: &str, text: &str) {
@@ -102,6 +112,78 @@ async fn without_any_configuration_it_starts_at_once_and_answers() {
     sandbox.say("chat-1234", "Where is my order?").await;
     let told = sandbox.told("chat-1234", |told| told.contains("Delivered 1 message")).await;
     assert!(told.contains("This is a simulated Fini"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ones_own_gateway_runs_on_the_simulated_fini_as_the_start_prints_it() {
+    let sandbox = Sandbox::start().await;
+    let exports = sandbox.printed.iter().filter_map(|line| line.trim().strip_prefix("export ")?.split_once('='));
+    let exports: Vec<(&str, &str)> = exports.collect();
+    let bots = sandbox.printed.iter().filter(|line| line.trim().starts_with("bot_id = "));
+    let channels = bots.enumerate().map(|(number, bot_id)| {
+        format!("[channels.own-{number}]\nplatform = \"custom\"\n{bot_id}\nsecret = \"{BRIDGE_SECRET}\"\n")
+            + "callback_url = \"http://127.0.0.1:1/\"\n"
+    });
+    let channels: Vec<String> = channels.collect();
+    assert_eq!((exports.len(), channels.len()), (3, 2), "{:?}", sandbox.printed);
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("own.toml");
+    let own = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [store]\nurl = \"sqlite:{}\"\n{}",
+        folder.path().join("own.db").display(),
+        channels.concat()
+    );
+    std::fs::write(&config, own).unwrap();
+    let gateway = Process::start_with(&config, "info", &exports).await;
+    for number in 0..channels.len() {
+        let signed = senders::bridge_message("chat-1", &format!("m-{number}"), "Where is my order?");
+        let mut request = http().post(format!("http://{}/webhooks/own-{number}", gateway.address));
+        for (name, value) in signed.headers {
+            request = request.header(name, value);
+        }
+        let answer = request.header("prefer", "wait=30").body(signed.body).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert!(answer.text().await.unwrap().contains("This is a simulated Fini"));
+    }
+}
+
+#[tokio::test]
+async fn the_simulated_fini_listens_where_it_is_told_and_on_this_machine_only() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let sandbox = Sandbox::start_with(&["--fini", &address]).await;
+    assert!(sandbox.printed.iter().any(|line| line.ends_with(&format!("=http://{address}"))), "{:?}", sandbox.printed);
+    let agents = http().get(format!("http://{address}/v2/bots/public")).send().await.unwrap();
+    assert_eq!(agents.status(), 401, "it is there, and asks for the key");
+    for wrong in ["0.0.0.0:9999", "9999", "example.com:80"] {
+        let output = support::run(&["sandbox", "--fini", wrong], Path::new("."));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && error.contains("127.0.0.1:8585"), "{error}");
+    }
+    let output = support::run(&["sandbox", "--port", "0", "--fini", &address], Path::new("."));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && error.contains(&address) && error.contains("--fini"), "{error}");
+}
+
+#[tokio::test]
+async fn variables_that_are_meant_for_serve_are_named_as_unused() {
+    let mut sandbox = Sandbox::start().await;
+    assert_eq!(sandbox.interrupt().await, 0);
+    let mut said = String::new();
+    sandbox.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let line =
+        said.lines().find(|line| line.starts_with("not used by the sandbox: ")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains("FINI_BRIDGE__FINI__BASE_URL") && !line.contains("127.0.0.1:1"), "{line}");
+}
+
+#[tokio::test]
+async fn the_page_answers_a_head_request() {
+    let sandbox = Sandbox::start().await;
+    for path in ["/", "/page.css", "/page.js", "/icon.svg"] {
+        let answer = http().head(format!("{}{path}", sandbox.url)).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -169,6 +251,20 @@ struct Browser {
     _profile: tempfile::TempDir,
 }
 
+/// A command of Chromium's own that WebDriver has no word for.
+#[derive(Debug)]
+struct DevTools(&'static str, Value);
+
+impl WebDriverCompatibleCommand for DevTools {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (reqwest::Method, Option<String>) {
+        (reqwest::Method::POST, Some(json!({ "cmd": self.0, "params": self.1 }).to_string()))
+    }
+}
+
 impl Browser {
     async fn open(url: &str) -> Self {
         let mut driver = Command::new("chromedriver")
@@ -211,6 +307,12 @@ impl Browser {
         browser.client.goto(url).await.unwrap();
         browser.until("the page is connected", "return document.querySelector('[data-state=open]')").await;
         browser
+    }
+
+    /// The page's inside, which a window can't have smaller than 500 pixels.
+    async fn resize(&self, width: u32, height: u32) {
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.client.issue_cmd(DevTools("Emulation.setDeviceMetricsOverride", metrics)).await.unwrap();
     }
 
     async fn look(&self, script: &str) -> Value {
@@ -335,6 +437,26 @@ async fn markdown_is_shown_as_bold_a_table_and_code() {
     browser.until("the conversation is shown", "return !document.querySelector('#interaction.none')").await;
     let picture = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("sandbox.png");
     std::fs::write(picture, browser.client.screenshot().await.unwrap()).unwrap();
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn only_the_messages_and_the_steps_scroll_never_the_whole_page() {
+    let (_sandbox, browser) = both().await;
+    for (width, height) in [(1280, 900), (400, 800)] {
+        browser.resize(width, height).await;
+        for text in ["markdown", "several", "silence", "long"] {
+            browser.ask(text).await;
+        }
+        let sizes = "const page = document.scrollingElement;
+            return [innerWidth, innerHeight, page.scrollWidth, page.scrollHeight]";
+        assert_eq!(browser.look(sizes).await, json!([width, height, width, height]));
+        let scrolls = "const list = document.getElementById('scroll'); return list.scrollHeight > list.clientHeight";
+        assert_eq!(browser.look(scrolls).await, true, "the messages don't fit");
+        let picture = format!("sandbox-{width}.png");
+        let picture = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join(picture);
+        std::fs::write(picture, browser.client.screenshot().await.unwrap()).unwrap();
+    }
     browser.close().await;
 }
 

@@ -46,8 +46,9 @@ pub async fn run(arguments: Arguments) -> Outcome {
     let failed = lines.iter().filter(|line| line.result.is_err()).count();
     for Line { of, result } in &lines {
         match result {
-            Ok(said) => println!("ok      {of}: {}", clean(said)),
-            Err(said) => println!("failed  {of}: {}", clean(said)),
+            Ok(Some(said)) => println!("ok         {of}: {}", clean(said)),
+            Ok(None) => println!("not asked  {of}: there is no credentials call; the first reply will tell"),
+            Err(said) => println!("failed     {of}: {}", clean(said)),
         }
     }
     match failed {
@@ -86,7 +87,8 @@ fn describe(loaded: &Loaded, name: &ChannelName, problem: &Problem, into: &mut S
 /// What one question to the outside brought.
 struct Line {
     of: String,
-    result: Result<String, String>,
+    /// `None`: there was nothing to ask.
+    result: Result<Option<String>, String>,
 }
 
 async fn live(loaded: &Loaded) -> Result<Vec<Line>, Failure> {
@@ -95,7 +97,7 @@ async fn live(loaded: &Loaded) -> Result<Vec<Line>, Failure> {
     let mut lines = Vec::new();
     for (workspace, agents) in workspaces.iter().zip(agents) {
         let of = format!("fini, by {}", workspace.name);
-        lines.push(Line { of, result: about_key(&agents) });
+        lines.push(Line { of, result: about_key(&agents).map(Some) });
         if let Ok(agents) = agents {
             lines.extend(about_agents(loaded, workspace, &agents));
         }
@@ -133,7 +135,7 @@ fn about_agents(loaded: &Loaded, workspace: &Workspace, agents: &[Agent]) -> Vec
         .collect();
     if missing.is_empty() && !ids.is_empty() {
         let of = format!("bot ids, by {}", workspace.name);
-        return vec![Line { of, result: Ok("all are agents of this workspace".to_owned()) }];
+        return vec![Line { of, result: Ok(Some("all are agents of this workspace".to_owned())) }];
     }
     missing
 }

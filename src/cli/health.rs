@@ -31,7 +31,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
     let url = match arguments.url {
         Some(url) => url,
         None => {
-            let loaded = super::load(&arguments.config)?;
+            let loaded = super::load_quietly(&arguments.config)?;
             readyz(&loaded.settings.server.listen)?
         }
     };

@@ -6,12 +6,15 @@ use std::time::Duration;
 use anyhow::anyhow;
 use serde_json::json;
 
-use super::story::{clean, lines, state, steps};
+use super::export::span;
+use super::story::{clean, lines, state, steps, with_reason};
 use super::{ConfigPath, Failure, Loaded, Outcome, channel, load_quietly};
 use crate::app::gateway::open_store;
-use crate::domain::id::{ChannelName, MessageId};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{ChannelName, ChatKey, MessageId};
+use crate::domain::span::Span;
 use crate::store::sqlite::Mode;
-use crate::store::{Filter, MessageState, Retried, Store, Story};
+use crate::store::{Discarded, Filter, MessageState, Retried, Store, Story};
 
 /// A turn takes a minute or two; what waits longer than this has a reason.
 const STUCK_AFTER: Duration = Duration::from_secs(15 * 60);
@@ -22,6 +25,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(15 * 60);
   fini-bridge messages list
   fini-bridge messages show 01998c5e-2f6b-7c3e-9d44-0c1d9c7e6a10
   fini-bridge messages retry 01998c5e-2f6b-7c3e-9d44-0c1d9c7e6a10
+  fini-bridge messages discard 01998c5e-2f6b-7c3e-9d44-0c1d9c7e6a10
 
 Works on the store, beside a running gateway.")]
 pub struct Arguments {
@@ -36,24 +40,32 @@ enum Command {
     List(List),
     Show(Show),
     Retry(Retry),
+    Discard(Discard),
 }
 
 /// List messages, newest first: without --state those that failed, are held or stuck
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   fini-bridge messages list
-  fini-bridge messages list --channel support-slack --state failed
-  fini-bridge messages list --state all --limit 20 --json
+  fini-bridge messages list --channel support-slack --state failed --since 2h
+  fini-bridge messages list --chat 7700112233 --state all
+  fini-bridge messages list --state all --limit 20 --json | jq -r .id
 
 Stuck: not answered or not delivered for 15 minutes.")]
 struct List {
     /// Only of this channel
     #[arg(long, value_name = "CHANNEL")]
     channel: Option<String>,
+    /// Only of this chat, by the platform's id: the whole one, or a part between its colons
+    #[arg(long, value_name = "ID")]
+    chat: Option<String>,
     /// Only these; may be repeated
     #[arg(long, value_enum, value_delimiter = ',', value_name = "STATE")]
     state: Vec<Wanted>,
-    /// A JSON array with all that is known, text included
+    /// Only those received since then: RFC 3339, a date (UTC), or a length of time such as 2h
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Since>,
+    /// A JSON object a line with all that is known, text included
     #[arg(long)]
     json: bool,
     /// At most so many
@@ -63,13 +75,56 @@ struct List {
 
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
+    Received,
+    Asking,
+    Answered,
+    Done,
+    Dropped,
     Failed,
     Held,
     Stuck,
     All,
 }
 
-/// Show a message's way, step by step, with its text
+impl Wanted {
+    const fn state(self) -> Option<MessageState> {
+        match self {
+            Self::Received => Some(MessageState::Received),
+            Self::Asking => Some(MessageState::Asking),
+            Self::Answered => Some(MessageState::Answered),
+            Self::Done => Some(MessageState::Done),
+            Self::Dropped => Some(MessageState::Dropped),
+            Self::Failed => Some(MessageState::Failed),
+            Self::Held => Some(MessageState::Held),
+            Self::Stuck | Self::All => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Since {
+    At(Timestamp),
+    Ago(Duration),
+}
+
+fn since(text: &str) -> Result<Since, String> {
+    let at = span::time(text).ok().map(Since::At);
+    at.or_else(|| Span::parse(text).map(|span| Since::Ago(span.0))).ok_or_else(|| {
+        "write RFC 3339 such as 2026-01-31T08:00:00Z, a date such as 2026-01-31, or a length of time such as 2h"
+            .to_owned()
+    })
+}
+
+impl Since {
+    fn before(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::Ago(length) => now.minus(length),
+        }
+    }
+}
+
+/// Show a message's path, step by step, with its text and what the platform said
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   fini-bridge messages show 01998c5e-2f6b-7c3e-9d44-0c1d9c7e6a10
@@ -86,10 +141,21 @@ struct Show {
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   fini-bridge messages retry 01998c5e-2f6b-7c3e-9d44-0c1d9c7e6a10
-  fini-bridge messages retry $(fini-bridge messages list --state failed --json | jq -r '.[].id')
+  fini-bridge messages retry $(fini-bridge messages list --state failed --json | jq -r .id)
 
 A turn that failed is asked again; of an answer only the parts not yet delivered are sent again.")]
 struct Retry {
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<MessageId>,
+}
+
+/// Give up failed or held messages: nothing more is done about them
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  fini-bridge messages discard 01998c5e-2f6b-7c3e-9d44-0c1d9c7e6a10
+
+They are listed as dropped (discarded) from then on, and can't be retried any more.")]
+struct Discard {
     #[arg(value_name = "ID", required = true)]
     ids: Vec<MessageId>,
 }
@@ -100,6 +166,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
         Command::List(arguments) => list(&loaded, arguments).await,
         Command::Show(arguments) => show(&loaded, arguments).await,
         Command::Retry(arguments) => retry(&loaded, arguments).await,
+        Command::Discard(arguments) => discard(&loaded, arguments).await,
     }
 }
 
@@ -112,16 +179,19 @@ async fn list(loaded: &Loaded, arguments: List) -> Outcome {
     let only: Option<ChannelName> = only.map(|(name, _, _)| name.clone());
     let limit = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
     let store = store(loaded).await?;
+    let chat = arguments.chat.as_deref().map(ChatKey::new);
+    let since = arguments.since.map(|since| since.before(loaded.clock.now()));
     let mut found = Vec::new();
     for (states, older_than) in queries(&arguments.state) {
-        let filter = Filter { channel: only.clone(), states, older_than, limit };
-        found.extend(store.list(&filter).await?);
+        let filter = Filter { channel: only.clone(), chat: chat.clone(), states, since, older_than, limit };
+        found.extend(store.list(&filter).await?.into_iter().map(with_reason));
     }
     found.sort_by_key(|story| std::cmp::Reverse((story.received_at, story.id)));
+    found.dedup_by_key(|story| story.id);
     let more = found.len() >= limit;
     found.truncate(limit);
     if arguments.json {
-        println!("{:#}", json!(found));
+        found.iter().for_each(|story| println!("{}", json!(story)));
     } else {
         print(loaded, &found);
     }
@@ -133,20 +203,17 @@ async fn list(loaded: &Loaded, arguments: List) -> Outcome {
 
 /// What to ask the store for: states, and how old.
 fn queries(wanted: &[Wanted]) -> Vec<(Vec<MessageState>, Option<Duration>)> {
-    use MessageState::{Answered, Asking, Failed, Held, Received};
+    use MessageState::{Answered, Asking, Received};
+    let wanted = if wanted.is_empty() { &[Wanted::Failed, Wanted::Held, Wanted::Stuck] } else { wanted };
     if wanted.contains(&Wanted::All) {
         return vec![(Vec::new(), None)];
     }
-    let is_wanted = |one| wanted.is_empty() || wanted.contains(&one);
-    let broken: Vec<MessageState> = [(Wanted::Failed, Failed), (Wanted::Held, Held)]
-        .into_iter()
-        .filter_map(|(one, state)| is_wanted(one).then_some(state))
-        .collect();
+    let states: Vec<MessageState> = wanted.iter().filter_map(|one| one.state()).collect();
     let mut queries = Vec::new();
-    if !broken.is_empty() {
-        queries.push((broken, None));
+    if !states.is_empty() {
+        queries.push((states, None));
     }
-    if is_wanted(Wanted::Stuck) {
+    if wanted.contains(&Wanted::Stuck) {
         queries.push((vec![Received, Asking, Answered], Some(STUCK_AFTER)));
     }
     queries
@@ -154,12 +221,15 @@ fn queries(wanted: &[Wanted]) -> Vec<(Vec<MessageState>, Option<Duration>)> {
 
 fn print(loaded: &Loaded, found: &[Story]) {
     if found.is_empty() {
-        eprintln!("nothing of the kind");
+        eprintln!("no such messages");
         return;
     }
-    let width = found.iter().map(|story| story.channel.as_str().len()).max().unwrap_or(0).max("channel".len());
-    println!("{:<36}  {:<24}  {:<width$}  state", "id", "received", "channel");
-    for story in found {
+    let chats: Vec<String> = found.iter().map(|story| story.chat.as_deref().map_or("–".to_owned(), clean)).collect();
+    let width = |widths: &mut dyn Iterator<Item = usize>, title: &str| widths.max().unwrap_or(0).max(title.len());
+    let channels = width(&mut found.iter().map(|story| story.channel.as_str().len()), "channel");
+    let width = width(&mut chats.iter().map(|chat| chat.chars().count()), "chat");
+    println!("{:<36}  {:<24}  {:<channels$}  {:<width$}  state", "id", "received", "channel", "chat");
+    for (story, chat) in found.iter().zip(chats) {
         let channel = loaded.settings.channels.get(&story.channel);
         let why = match channel {
             None => ", its channel is not in the configuration",
@@ -170,7 +240,17 @@ fn print(loaded: &Loaded, found: &[Story]) {
         };
         let text = if story.text.is_none() { ", its text is removed (store.keep)" } else { "" };
         let (id, at) = (story.id.to_string(), story.received_at.to_string());
-        println!("{id:<36}  {at:<24}  {:<width$}  {}{why}{text}", story.channel.as_str(), state(story));
+        let name = story.channel.as_str();
+        println!("{id:<36}  {at:<24}  {name:<channels$}  {chat:<width$}  {}{why}{text}", cut(&state(story)));
+    }
+}
+
+/// A line of a table; `messages show` has the whole.
+fn cut(text: &str) -> String {
+    const LONGEST: usize = 200;
+    match text.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or(text)),
+        None => text.to_owned(),
     }
 }
 
@@ -178,14 +258,18 @@ async fn show(loaded: &Loaded, arguments: Show) -> Outcome {
     let Some(story) = store(loaded).await?.story(arguments.id).await? else {
         return Err(Failure::Run(anyhow!("{}: there is no such message", arguments.id)));
     };
+    let story = with_reason(story);
     if arguments.json {
         println!("{:#}", json!(story));
         return Ok(());
     }
     println!("message       {}", story.id);
     println!("channel       {}", story.channel);
-    if let Some(chat) = &story.chat_ref {
-        println!("chat          {chat}");
+    if let Some(chat) = &story.chat {
+        println!("chat          {}", clean(chat));
+    }
+    if let Some(chat_ref) = &story.chat_ref {
+        println!("chat_ref      {chat_ref}");
     }
     if let Some(turn) = &story.turn {
         println!("agent         {}", turn.bot_id);
@@ -230,6 +314,28 @@ async fn retry(loaded: &Loaded, arguments: Retry) -> Outcome {
     }
 }
 
+async fn discard(loaded: &Loaded, arguments: Discard) -> Outcome {
+    let store = store(loaded).await?;
+    let mut not = 0;
+    for id in &arguments.ids {
+        match store.discard(*id).await? {
+            Discarded::Yes => println!("{id}: discarded"),
+            Discarded::Not(state) => {
+                not += 1;
+                eprintln!("{id}: not discarded: it is {}, neither failed nor held", state.as_str());
+            }
+            Discarded::NoSuchMessage => {
+                not += 1;
+                eprintln!("{id}: there is no such message");
+            }
+        }
+    }
+    match not {
+        0 => Ok(()),
+        _ => Err(anyhow!("{not} of {} were not discarded", arguments.ids.len()).into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,5 +348,15 @@ mod tests {
         assert_eq!(asked[1].1, Some(STUCK_AFTER));
         assert_eq!(queries(&[Wanted::Held]), [(vec![MessageState::Held], None)]);
         assert_eq!(queries(&[Wanted::Failed, Wanted::All]), [(vec![], None)]);
+    }
+
+    #[test]
+    fn a_time_is_rfc_3339_or_a_date_or_a_length_of_time() {
+        let now = Timestamp::from_secs(1_790_000_000);
+        let at = |text: &str| since(text).unwrap().before(now).to_string();
+        assert_eq!(at("2026-01-31T08:00:00Z"), "2026-01-31T08:00:00Z");
+        assert_eq!(at("2026-01-31"), "2026-01-31T00:00:00Z");
+        assert_eq!(at("2h"), now.minus(Duration::from_secs(7200)).to_string());
+        assert!(since("yesterday").unwrap_err().contains("2h"));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::story::{clean, is_over, state, steps};
+use super::story::{clean, state, steps, with_reason};
 use super::{ConfigPath, Failure, Loaded, Outcome, channel, load_quietly};
 use crate::app::gateway::open_store;
 use crate::app::settings::Settings;
@@ -156,14 +156,14 @@ async fn watch(store: &Arc<dyn Store>, message: MessageId, within: Duration) -> 
     let until = Instant::now() + within;
     let mut told = HashSet::new();
     loop {
-        let story = store.story(message).await?.context("the message is gone from the store")?;
+        let story = with_reason(store.story(message).await?.context("the message is gone from the store")?);
         for step in steps(&story) {
             if told.insert(step.what.clone()) {
                 println!("          {}", step.what);
                 step.text.iter().for_each(|line| println!("          | {line}"));
             }
         }
-        if is_over(&story) {
+        if !story.state.is_waiting() {
             println!("{:<8}  {}", story.state.as_str(), story.reason.as_deref().map(clean).unwrap_or_default());
             return match story.state {
                 MessageState::Done => Ok(()),

@@ -1,4 +1,4 @@
-//! A message's way, in words for a terminal.
+//! A message's path, in words for a terminal.
 
 use serde_json::Value;
 
@@ -44,7 +44,9 @@ fn part_step(number: usize, part: &PartStory) -> Step {
     if part.attempts > 1 {
         what.push_str(&format!(", {} attempts", part.attempts));
     }
-    Step { at: part.sent_at, what, text: part.part.as_ref().map(part_text).unwrap_or_default() }
+    let mut text = part.part.as_ref().map(part_text).unwrap_or_default();
+    text.extend(part.detail.as_deref().map(|detail| format!("({})", clean(detail))));
+    Step { at: part.sent_at.or(part.tried_at), what, text }
 }
 
 /// What a part says, where its connector put it; otherwise the part as it is.
@@ -75,18 +77,25 @@ pub fn state(story: &Story) -> String {
     text
 }
 
-/// Nothing more will happen to it by itself.
-pub fn is_over(story: &Story) -> bool {
-    use MessageState::{Answered, Asking, Done, Dropped, Failed, Held, Received};
-    match story.state {
-        Received | Asking | Answered => false,
-        Done | Dropped | Failed | Held => true,
+/// With the reason why its answer is not delivered yet, which the part has.
+pub fn with_reason(mut story: Story) -> Story {
+    if story.state == MessageState::Answered
+        && story.reason.is_none()
+        && let Some(part) = story.parts.iter().find(|part| part.sent_at.is_none())
+    {
+        (story.reason, story.detail) = (part.reason.clone(), part.detail.clone());
     }
+    story
 }
 
-/// Somebody else's text as one line that can't command the terminal.
+/// Somebody else's text as one line that can neither command the terminal nor change the order in which it shows.
 pub fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() || is_invisible(c) { '\u{FFFD}' } else { c }).collect()
+}
+
+/// Bidi_Control (Unicode, UAX #9), and the line and paragraph separators.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Somebody else's text, likewise, in its own lines.
@@ -111,5 +120,15 @@ mod tests {
     #[test]
     fn a_customers_text_can_not_command_the_terminal() {
         assert_eq!(lines("a\u{1b}[2Jb\nc\u{9b}d"), ["a\u{fffd}[2Jb", "c\u{fffd}d"]);
+    }
+
+    #[test]
+    fn a_customers_text_can_not_reorder_the_line_that_it_stands_in() {
+        for control in
+            "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}".chars()
+        {
+            assert_eq!(clean(&format!("paid{control}refused")), "paid\u{fffd}refused");
+        }
+        assert_eq!(clean("שלום"), "שלום");
     }
 }

@@ -122,7 +122,8 @@ impl Client {
                 http::Error::NotSent(reason) | http::Error::Unknown(reason) => ReadError::NoAnswer(reason.to_owned()),
             })?;
         judge_read(&response, self.workspace.clock.now())?;
-        read_json(&response.body).and_then(decode).ok_or_else(|| ReadError::NoAnswer("unreadable".to_owned()))
+        let read = read_json(&response.body).and_then(decode);
+        read.ok_or_else(|| ReadError::NoAnswer(unreadable(&response.body).to_owned()))
     }
 }
 
@@ -151,7 +152,7 @@ fn judge_answer(response: &Response, now: Timestamp) -> Result<Vec<Event>, AskEr
     if status.is_success() {
         return read_json(&response.body)
             .and_then(decode_events)
-            .ok_or_else(|| AskError::Unknown { answered: true, reason: "unreadable".to_owned() });
+            .ok_or_else(|| AskError::Unknown { answered: true, reason: unreadable(&response.body).to_owned() });
     }
     let envelope = Envelope::read(response);
     let detail = || envelope.detail(status);
@@ -183,6 +184,14 @@ fn judge_read(response: &Response, now: Timestamp) -> Result<(), ReadError> {
         _ if envelope.is_finis() => ReadError::Failed { status: status.as_u16() },
         _ => ReadError::NoAnswer(code(status)),
     })
+}
+
+/// Why a success can't be read. Web pages come from a wrong address.
+fn unreadable(body: &[u8]) -> &'static str {
+    match body.trim_ascii_start().first() {
+        Some(b'<') => "a web page: fini.base_url is not Fini's address",
+        _ => "unreadable",
+    }
 }
 
 /// The name of an outcome, as stored and counted.
@@ -261,8 +270,16 @@ mod tests {
     }
 
     #[test]
+    fn a_web_page_points_at_the_base_url() {
+        let reason = "a web page: fini.base_url is not Fini's address".to_owned();
+        for page in ["<!doctype html><title>Welcome</title>", " \n<html>"] {
+            assert_eq!(asked(200, page), AskError::Unknown { answered: true, reason: reason.clone() });
+        }
+    }
+
+    #[test]
     fn an_unreadable_answer_is_an_unknown_outcome() {
-        for body in ["", "<html>", "{}", "null", r#"[{"id":"e"#, r#"{"interactions":[]}"#] {
+        for body in ["", "{}", "null", r#"[{"id":"e"#, r#"{"interactions":[]}"#] {
             assert_eq!(asked(200, body), AskError::Unknown { answered: true, reason: "unreadable".to_owned() });
         }
     }

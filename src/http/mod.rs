@@ -51,6 +51,9 @@ pub enum Error {
     Unknown(&'static str),
 }
 
+/// As much of an answer is kept for the person who looks why something was refused.
+const EXCERPT: usize = 1024;
+
 /// A whole answer.
 #[derive(Clone, Debug)]
 pub struct Response {
@@ -72,6 +75,18 @@ impl Response {
             }
         };
         Some(wait.min(Duration::from_secs(24 * 3600)))
+    }
+
+    /// The first KiB of the body as one line of text. It may quote what was sent: for the store only, never for a log, a
+    /// metric or an error.
+    pub fn excerpt(&self) -> String {
+        let beginning = self.body.get(..EXCERPT).unwrap_or(&self.body);
+        let text = String::from_utf8_lossy(beginning);
+        let text = text.split(|c: char| c.is_control() || c.is_whitespace()).filter(|word| !word.is_empty());
+        let text = text.collect::<Vec<_>>().join(" ");
+        // A character that was cut in two.
+        let text = if beginning.len() < self.body.len() { text.trim_end_matches('\u{FFFD}') } else { &text };
+        if text.is_empty() { "(an empty body)".to_owned() } else { text.to_owned() }
     }
 
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Option<T> {

@@ -19,7 +19,7 @@ use super::retry::{backoff, insist, told_or};
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
 use crate::domain::id::{ChannelName, LaneId, PartId};
-use crate::platform::{Delivery, Idempotency, Part, SendError};
+use crate::platform::{Delivery, Idempotency, Part, SendError, SendFailure};
 use crate::store::{Next, Outgoing, OutgoingState, SendEnd, StoreError, Work};
 
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -176,27 +176,27 @@ impl Deliveries {
         }
         let rendered = Part(part.part.clone());
         let delivery = Delivery { id: part.id, address: &part.address, part: &rendered };
-        let error = match channel.platform.send(delivery).await {
+        let SendFailure { error, detail } = match channel.platform.send(delivery).await {
             Ok(receipt) => {
                 failpoint::reach("delivery.taken");
                 room.gate.worked();
                 return self.finish(held, channel, part, SendEnd::Sent(receipt)).await;
             }
-            Err(error) => error,
+            Err(failure) => failure,
         };
         tracing::info!(chat = %held.lease.chat_ref, channel = %channel.name, part = %part.id, %error, "not delivered");
         let attempt = part.attempts.saturating_add(1);
         let end = match error {
             SendError::Retry { reason, after } => {
-                SendEnd::Deferred { after: told_or(after, RETRY_FIRST, RETRY_LONGEST, attempt), reason }
+                SendEnd::Deferred { after: told_or(after, RETRY_FIRST, RETRY_LONGEST, attempt), reason, detail }
             }
             SendError::Credential { reason } => {
                 room.gate.refused();
-                SendEnd::Deferred { after: Duration::ZERO, reason }
+                SendEnd::Deferred { after: Duration::ZERO, reason, detail }
             }
             SendError::Permanent { reason } => {
                 room.gate.worked();
-                let detail = "The platform refused it for good.".to_owned();
+                let detail = detail.unwrap_or_else(|| format!("The bridge did not send it: {reason}."));
                 SendEnd::Failed { reason, detail }
             }
             // It stays as a send that was begun, for the platform's own word to settle.
@@ -206,9 +206,9 @@ impl Deliveries {
                 self.foundation.store.release(&held.lease, Next::After(wait)).await?;
                 return Ok(Lane::Released);
             }
-            SendError::Unknown { reason } => self
-                .settle_unknown(channel, &reason)
-                .unwrap_or_else(|| SendEnd::Deferred { after: backoff(RETRY_FIRST, RETRY_LONGEST, attempt), reason }),
+            SendError::Unknown { reason } => self.settle_unknown(channel, &reason).unwrap_or_else(|| {
+                SendEnd::Deferred { after: backoff(RETRY_FIRST, RETRY_LONGEST, attempt), reason, detail }
+            }),
             SendError::Moved { address } => {
                 moves.push(part.id);
                 let is_lost = moves.iter().filter(|id| **id == part.id).count() > MOST_MOVES;

@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use moka::future::Cache;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
@@ -28,7 +30,9 @@ use crate::domain::id::{BotId, ChannelName, DeliveryKey, InteractionId, MessageI
 use crate::domain::message::{Reply, ReplyKind, Role};
 use crate::fini::{Ask, AskError, Event, EventKind, Target};
 use crate::platform::Rendering;
-use crate::store::{Admission, Asking, Doubt, EXPIRED, NewPart, Next, StoreError, Turn, TurnEnd, TurnOutcome, Work};
+use crate::store::{
+    Admission, Asking, Doubt, EXPIRED, NewPart, Next, StoreError, Turn, TurnEnd, TurnOutcome, TurnState, Work,
+};
 
 /// After a call that certainly had no effect.
 pub(super) const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -43,6 +47,9 @@ const DISCOVERY_LOOK: Duration = Duration::from_millis(500);
 const RECIPIENT_LOOK: Duration = Duration::from_secs(2);
 /// What a 500 leaves open is settled after this: Fini is done with the call, a read may lag.
 const ANSWERED: Duration = Duration::from_secs(3);
+/// A question that waits for longer than this is logged, a few chats a minute: in an outage all of them wait.
+const LATE: Duration = Duration::from_secs(60);
+const LATE_LINES: Quota = Quota::per_minute(NonZeroU32::new(6).unwrap());
 /// Turns at most that are watched for being the reason why Fini fails.
 const MOST_WATCHED: u64 = 10_000;
 
@@ -56,6 +63,7 @@ pub struct Turns {
     budgets: BTreeMap<ChannelName, Mutex<()>>,
     /// Of turns that Fini may be failing on by themselves.
     pub(super) failures: Cache<TurnId, Failures>,
+    late_lines: DefaultDirectRateLimiter,
     stop: CancellationToken,
 }
 
@@ -178,7 +186,8 @@ impl Turns {
         let limited =
             foundation.channels.values().filter(|channel| channel.conversations.limits().per_channel.is_some());
         let budgets = limited.map(|channel| (channel.name.clone(), Mutex::default())).collect();
-        Self { foundation, mapping, discoveries, rooms, budgets, failures, stop }
+        let late_lines = RateLimiter::direct(LATE_LINES);
+        Self { foundation, mapping, discoveries, rooms, budgets, failures, late_lines, stop }
     }
 
     async fn step(&self, held: &Held) -> Step {
@@ -194,6 +203,9 @@ impl Turns {
         }
         let view = store.look(&held.lease).await?;
         let now = view.now;
+        if let Some(turn) = &view.turn {
+            self.log_if_late(held, turn, now);
+        }
         match plan::plan(view, channel) {
             Plan::Rest => {
                 store.release(&held.lease, rest).await?;
@@ -209,6 +221,22 @@ impl Turns {
             Plan::Again(turn) => self.ask(held, channel, turn.into(), now).await,
             Plan::Look(turn) => self.look_up(held, channel, turn, now).await,
         }
+    }
+
+    /// Says why a chat waits, which nothing else in the log may tell.
+    fn log_if_late(&self, held: &Held, turn: &Turn, now: Timestamp) {
+        let waits = now.since(turn.received_at);
+        if waits < LATE || self.late_lines.check().is_err() {
+            return;
+        }
+        let why = match turn.state {
+            TurnState::Open => "its question is tried again",
+            TurnState::Asking { .. } | TurnState::Unknown { .. } => {
+                "what became of its call to Fini is being looked up"
+            }
+        };
+        let (chat, channel) = (&held.lease.chat_ref, &held.lease.channel);
+        tracing::warn!(%chat, %channel, seconds = waits.as_secs(), calls = turn.asked, why, "a chat waits");
     }
 
     pub(super) fn key(&self, channel: &Channel) -> Result<(&FiniKey, &Room, &Discovery), StoreError> {

@@ -9,6 +9,7 @@ pub mod slack;
 pub mod telegram;
 pub mod whatsapp;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,6 +150,48 @@ impl From<crate::http::Error> for SendError {
     }
 }
 
+/// A part that was not taken, and what the other side said of it.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct SendFailure {
+    pub error: SendError,
+    /// The beginning of the answer, for the person who looks at the message: it may quote the text, so only the store
+    /// holds it. `None`: there was no answer.
+    pub detail: Option<String>,
+}
+
+/// Without what the other side said.
+impl fmt::Debug for SendFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.error, f)
+    }
+}
+
+impl SendError {
+    /// With the answer's own words.
+    pub fn answered(self, response: &Response) -> SendFailure {
+        SendFailure { error: self, detail: Some(response.excerpt()) }
+    }
+}
+
+impl From<SendError> for SendFailure {
+    fn from(error: SendError) -> Self {
+        Self { error, detail: None }
+    }
+}
+
+impl From<SendFailure> for SendError {
+    fn from(failure: SendFailure) -> Self {
+        failure.error
+    }
+}
+
+impl From<crate::http::Error> for SendFailure {
+    fn from(error: crate::http::Error) -> Self {
+        SendError::from(error).into()
+    }
+}
+
 /// For whom a message is that came in before the connector knew who it is on the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recipient {
@@ -253,7 +296,7 @@ pub trait Platform: Send + Sync + 'static {
     /// The parts of a reply, within the platform's limits. None for a kind that the platform has no use for.
     fn render(&self, reply: &Reply, chat: &Rendering<'_>) -> Result<Vec<Part>, Malformed>;
 
-    async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendError>;
+    async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendFailure>;
 
     fn idempotency(&self) -> Idempotency {
         Idempotency::None
@@ -269,8 +312,8 @@ pub trait Platform: Send + Sync + 'static {
         None
     }
 
-    /// The credentials call.
-    async fn check(&self) -> Result<Account, SendError>;
+    /// The credentials call; `None` where there is none.
+    async fn check(&self) -> Result<Option<Account>, SendError>;
 
     /// Sets the webhook, where the platform has a call for it.
     async fn register(&self, url: &str) -> Result<Registration, SendError>;

@@ -169,6 +169,9 @@ pub trait Store: Send + Sync + 'static {
     /// Failed or held: once more, at the lane's head.
     async fn retry(&self, message: MessageId) -> Result<Retried>;
 
+    /// Failed or held: nothing more is to be done about it. Its reason is `discarded` from now on.
+    async fn discard(&self, message: MessageId) -> Result<Discarded>;
+
     async fn stats(&self) -> Result<Stats>;
 
     // retention ----------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
@@ -377,6 +377,8 @@ pub enum SendEnd {
     Deferred {
         after: Duration,
         reason: String,
+        /// What the platform said, for a person.
+        detail: Option<String>,
     },
 }
 
@@ -399,6 +401,11 @@ pub enum MessageState {
 }
 
 impl MessageState {
+    /// Acknowledged, and something is still to be done about it.
+    pub const fn is_waiting(self) -> bool {
+        matches!(self, Self::Received | Self::Asking | Self::Answered)
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Received => "received",
@@ -417,6 +424,8 @@ impl MessageState {
 pub struct Story {
     pub id: MessageId,
     pub channel: ChannelName,
+    /// As the platform names it; where that is very long, a digest. `None`: it could not be read.
+    pub chat: Option<String>,
     pub chat_ref: Option<ChatRef>,
     pub role: Role,
     /// `None`: pruned.
@@ -424,6 +433,7 @@ pub struct Story {
     pub state: MessageState,
     pub reason: Option<String>,
     pub detail: Option<String>,
+    #[serde(serialize_with = "rfc3339")]
     pub received_at: Timestamp,
     pub turn: Option<TurnStory>,
     pub parts: Vec<PartStory>,
@@ -436,7 +446,9 @@ pub struct TurnStory {
     pub bot_id: BotId,
     pub interaction_id: Option<InteractionId>,
     pub asked: u32,
+    #[serde(serialize_with = "rfc3339_if_known")]
     pub asked_at: Option<Timestamp>,
+    #[serde(serialize_with = "rfc3339_if_known")]
     pub ended_at: Option<Timestamp>,
     pub event_kinds: Vec<String>,
 }
@@ -448,18 +460,36 @@ pub struct PartStory {
     /// `pending`, `sending`, `sent`, `failed`, `held`.
     pub state: String,
     pub reason: Option<String>,
+    pub detail: Option<String>,
     pub attempts: u32,
+    /// When it was sent last, whatever came of it.
+    #[serde(serialize_with = "rfc3339_if_known")]
+    pub tried_at: Option<Timestamp>,
+    #[serde(serialize_with = "rfc3339_if_known")]
     pub sent_at: Option<Timestamp>,
     /// `None`: pruned.
     pub part: Option<Value>,
+}
+
+/// For people and their tools; in the store's own columns times are milliseconds.
+fn rfc3339<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(at)
+}
+
+fn rfc3339_if_known<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(|at| at.to_string()).serialize(serializer)
 }
 
 /// Which messages to list, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     pub channel: Option<ChannelName>,
+    /// Only of this chat, in any of the channels: its whole id, or what stands between two of its colons.
+    pub chat: Option<ChatKey>,
     /// Empty: all.
     pub states: Vec<MessageState>,
+    /// Only those received at this time or later.
+    pub since: Option<Timestamp>,
     /// Only those received at least this long ago (`stuck`: received or asking for long).
     pub older_than: Option<Duration>,
     pub limit: usize,
@@ -473,6 +503,16 @@ pub enum Retried {
     Delivery,
     /// There is nothing to do again: it says why.
     Not(String),
+    NoSuchMessage,
+}
+
+/// What became of a person's decision that nothing more shall be done about a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Discarded {
+    /// It is dropped now, and the messages of the same turn with it.
+    Yes,
+    /// It is neither failed nor held: it says what it is.
+    Not(MessageState),
     NoSuchMessage,
 }
 
@@ -503,7 +543,7 @@ pub struct AnswerPart {
 pub struct Stats {
     pub by_state: Vec<(ChannelName, MessageState, u64)>,
     pub pending_parts: Vec<(ChannelName, u64)>,
-    /// How long the oldest message that waits for its turn has waited.
+    /// How long ago the oldest message came (or was retried) that has neither ended nor been delivered.
     pub oldest_waiting: Option<Duration>,
 }
 

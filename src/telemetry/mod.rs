@@ -147,7 +147,11 @@ impl Metrics {
             self.messages.clone(),
         );
         all.register("pending_parts", "Parts of replies that are not delivered yet", self.pending_parts.clone());
-        all.register("oldest_waiting_seconds", "Age of the oldest message that waits", self.oldest_waiting.clone());
+        all.register(
+            "oldest_waiting_seconds",
+            "Age of the oldest message that has not ended",
+            self.oldest_waiting.clone(),
+        );
         *registry = all;
     }
 

@@ -20,7 +20,8 @@ use fini_bridge::domain::id::{DeliveryKey, PartId};
 use fini_bridge::domain::message::{Receipt, Reply, ReplyKind, Role};
 use fini_bridge::http::Http;
 use fini_bridge::platform::{
-    self, Common, Config, Delivery, Event, Idempotency, Parsed, Platform, Rendering, SampleOf, SendError, Surroundings,
+    self, Common, Config, Delivery, Event, Idempotency, Parsed, Part, Platform, Rendering, SampleOf, SendError,
+    SendFailure, Surroundings,
 };
 use fini_bridge::signature::{RawWebhook, Refused, Verified};
 use reqwest::Method;
@@ -244,7 +245,11 @@ pub async fn send(case: &Case, connector: &dyn Platform, text: &str) -> Result<R
 
 pub async fn send_to(connector: &dyn Platform, address: &Value, text: &str) -> Result<Receipt, SendError> {
     let parts = connector.render(&message(text), &Rendering { address, in_reply_to: &[] }).unwrap();
-    connector.send(Delivery { id: PartId::generate(), address, part: &parts[0] }).await
+    send_part(connector, address, &parts[0]).await.map_err(SendError::from)
+}
+
+async fn send_part(connector: &dyn Platform, address: &Value, part: &Part) -> Result<Receipt, SendFailure> {
+    connector.send(Delivery { id: PartId::generate(), address, part }).await
 }
 
 /// The platform itself, strict.
@@ -544,6 +549,31 @@ async fn a_permanent_error_is_final_and_trouble_on_their_side_is_not() {
         let stub = always(Answer { status: 200, headers: vec![], body: "<html>welcome".to_owned() });
         let sent = send(&case, &*case.connector(&[case.secret], &stub.url), "Hello").await;
         assert!((case.nonsense)(&sent), "{}: {sent:?}", case.name);
+    }
+}
+
+#[tokio::test]
+async fn what_the_other_side_says_when_it_refuses_is_kept_for_a_person_and_stands_in_no_error() {
+    for case in cases() {
+        let mut refusals = vec![(case.token_refused)(), (case.final_error)(), (case.throttled)().0];
+        let long = format!("because\u{1b}[2J\nof {}", "☂".repeat(1000));
+        refusals.push(Answer { status: 422, headers: vec![], body: long });
+        for answer in refusals {
+            let stub = always(answer.clone());
+            let connector = case.connector(&[case.secret], &stub.url);
+            let address = (case.address)();
+            let parts =
+                connector.render(&message("Hello"), &Rendering { address: &address, in_reply_to: &[] }).unwrap();
+            let failure = send_part(&*connector, &address, &parts[0]).await.unwrap_err();
+            let detail = failure.detail.clone().unwrap_or_else(|| panic!("{}: {answer:?}", case.name));
+            assert!(!detail.chars().any(char::is_control) && detail.len() <= 1024, "{}: {detail}", case.name);
+            let beginning: String = answer.body.split_whitespace().next().unwrap().chars().take(7).collect();
+            assert!(detail.starts_with(&beginning), "{}: {detail}", case.name);
+            let told = format!("{failure} {failure:?}");
+            assert!(!told.contains(&beginning) || beginning.len() < 7, "{}: {told}", case.name);
+        }
+        let failure = send_part(&*case.offline(), &(case.address)(), &Part(json!({}))).await.unwrap_err();
+        assert_eq!(failure.detail, None, "{}: nobody was there to say something", case.name);
     }
 }
 

@@ -194,7 +194,7 @@ async fn the_bot_knows_its_own_name_from_auth_test_where_the_event_does_not_tell
     assert_eq!(case.parse(&*connector, &mention)[0]["addressed"], "Mention");
     let own = changed("message_im_escapes", &[("/authorizations", json!([])), ("/event/user", json!(BOT))]);
     assert_eq!(case.parse(&*connector, &own), json!([{ "ignored": "bot" }]));
-    assert_eq!(connector.check().await.unwrap(), "bot @helper (U00FAKEBOT01) in Example (T00FAKE00AA)");
+    assert_eq!(connector.check().await.unwrap().unwrap(), "bot @helper (U00FAKEBOT01) in Example (T00FAKE00AA)");
 }
 
 #[test]

@@ -307,7 +307,7 @@ async fn registering_checking_and_typing_use_the_calls_for_it() {
     let (connector, stub) = prepared().await;
     let done = connector.register("https://a.example/webhooks/t").await.unwrap();
     assert!(matches!(done, Registration::Done(_)));
-    assert_eq!(connector.check().await.unwrap(), "bot @acme_help_bot (6111111111), webhook set, 3 waiting");
+    assert_eq!(connector.check().await.unwrap().unwrap(), "bot @acme_help_bot (6111111111), webhook set, 3 waiting");
     connector.typing(&json!({ "chat_id": GROUP, "message_thread_id": 77, "reply_to": 1 })).await;
     let typing = stub.seen().pop().unwrap();
     assert_eq!(typing.json(), json!({ "chat_id": GROUP, "message_thread_id": 77, "action": "typing" }));

@@ -50,13 +50,20 @@ promises! {
 
     async fn a_part_that_was_not_taken_waits_and_the_lane_with_it(world: World) {
         let store = world.store.as_ref();
-        say(store, "alice", "one").await;
+        let message = say(store, "alice", "one").await;
         let parts = vec![part(0, "a")];
         let id = parts[0].id;
         turn(store, parts).await;
         let held = lease(store, Work::Deliveries).await;
-        let later = SendEnd::Deferred { after: Duration::from_secs(20), reason: "slack_429".to_owned() };
+        let later = SendEnd::Deferred {
+            after: Duration::from_secs(20),
+            reason: "slack_429".to_owned(),
+            detail: Some("their words".to_owned()),
+        };
         send(store, &held, id, later).await;
+        let waits = store.story(message).await.unwrap().unwrap().parts.remove(0);
+        assert_eq!((waits.reason.as_deref(), waits.detail.as_deref()), (Some("slack_429"), Some("their words")));
+        assert!(waits.tried_at.is_some() && waits.sent_at.is_none());
         assert!(matches!(store.release(&held, AT_ONCE).await, Err(StoreError::Fenced)), "given back already");
         say(store, "alice", "two").await;
         turn(store, vec![part(0, "b")]).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fini_bridge::domain::id::{ChannelName, InteractionId, MessageId};
+use fini_bridge::domain::id::{ChannelName, ChatKey, InteractionId, MessageId};
 use fini_bridge::store::{Filter, MessageState, NewItem, Store, Work};
 
 use crate::actors::*;
@@ -49,6 +49,44 @@ promises! {
         assert_eq!(listed(store, old).await, [failed, done]);
         let old_and_waiting = Filter { older_than: Some(HOUR), ..states(&[MessageState::Received]) };
         assert_eq!(listed(store, old_and_waiting).await, []);
+    }
+
+    async fn messages_are_listed_by_the_platforms_chat_id_and_by_when_they_came(world: World) {
+        let store = world.store.as_ref();
+        let long = "long".repeat(1000);
+        let (early, of_long) = (say(store, "alice", "one").await, say(store, &long, "two").await);
+        world.pass(HOUR).await;
+        let (late, _) = (say(store, "alice", "three").await, say(store, "bob", "four").await);
+        let of = |chat: &str| Filter { chat: Some(ChatKey::new(chat)), ..at_most(10) };
+        assert_eq!(listed(store, of("alice")).await, [late, early]);
+        assert_eq!(listed(store, of(&long)).await, [of_long]);
+        assert_eq!(listed(store, of("alic")).await, []);
+        let (thread, other) = (say(store, "T1:C1:17.5", "in a thread").await, say(store, "T1:C12", "elsewhere").await);
+        assert_eq!(listed(store, of("C1")).await, [thread]);
+        assert_eq!(listed(store, of("T1")).await, [other, thread]);
+        let received = Filter { states: vec![MessageState::Received], ..of("alice") };
+        assert_eq!(listed(store, received).await, [late, early]);
+        let now = store.story(late).await.unwrap().unwrap().received_at;
+        assert_eq!(listed(store, Filter { since: Some(now), ..of("alice") }).await, [late]);
+        let elsewhere = Filter { channel: Some(ChannelName::new("other")), ..of("alice") };
+        assert_eq!(listed(store, elsewhere).await, []);
+        assert_eq!(store.story(late).await.unwrap().unwrap().chat.as_deref(), Some("alice"));
+    }
+
+    async fn the_oldest_that_waits_may_be_one_that_fini_was_asked_about(world: World) {
+        let store = world.store.as_ref();
+        let age = async || store.stats().await.unwrap().oldest_waiting.map(|age| age.as_secs());
+        say(store, "alice", "one").await;
+        let held = lease(store, Work::Turns).await;
+        let asked = ask(store, &held).await;
+        world.pass(Duration::from_secs(7)).await;
+        say(store, "bob", "two").await;
+        assert_eq!(age().await, Some(7), "asked, and not answered");
+        store.end(&held, &answered(asked, vec![part(0, "a")])).await.unwrap();
+        store.release(&held, AT_ONCE).await.unwrap();
+        assert_eq!(age().await, Some(7), "answered, and not delivered");
+        deliver(store).await;
+        assert_eq!(age().await, Some(0));
     }
 
     async fn a_story_tells_everything_about_a_message(world: World) {

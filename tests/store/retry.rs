@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fini_bridge::domain::id::MessageId;
-use fini_bridge::store::{MessageState, NewItem, Retried, Store, Work};
+use fini_bridge::store::{Discarded, MessageState, NewItem, Retried, Store, Work};
 
 use crate::actors::*;
 
@@ -42,6 +42,24 @@ promises! {
         ask(store, &held).await;
         let view = look(store, &held).await;
         assert_eq!(view.turn.unwrap().received_at, view.now);
+    }
+
+    async fn what_failed_can_be_discarded_with_the_messages_of_its_turn_and_is_not_tried_again(world: World) {
+        let store = world.store.as_ref();
+        let (first, second) = (say(store, "alice", "one").await, say(store, "alice", "two").await);
+        assert_eq!(store.discard(first).await.unwrap(), Discarded::Not(MessageState::Received));
+        fail(store).await;
+        let third = say(store, "alice", "three").await;
+        assert_eq!(store.discard(second).await.unwrap(), Discarded::Yes);
+        for id in [first, second] {
+            assert_eq!(state(store, id).await, (MessageState::Dropped, Some("discarded".to_owned())));
+            assert!(matches!(store.retry(id).await.unwrap(), Retried::Not(_)));
+        }
+        assert_eq!(store.discard(first).await.unwrap(), Discarded::Not(MessageState::Dropped));
+        assert_eq!(state(store, third).await.0, MessageState::Received);
+        let unreadable = said(store.accept(vec![NewItem::Unusable(unusable("k"))]).await.unwrap()[0]);
+        assert_eq!(store.discard(unreadable).await.unwrap(), Discarded::Yes);
+        assert_eq!(store.discard(MessageId::generate()).await.unwrap(), Discarded::NoSuchMessage);
     }
 
     async fn a_failed_delivery_is_tried_again_without_what_was_sent(world: World) {

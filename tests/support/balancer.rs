@@ -31,13 +31,19 @@ pub struct Balancer {
 impl Balancer {
     /// In front of at most three replicas, which need not be there.
     pub async fn start(kind: Kind, replicas: &[SocketAddr]) -> Self {
+        Self::start_edited(kind, replicas, &[]).await
+    }
+
+    /// With other words in the sample: what stands there once, and what instead.
+    pub async fn start_edited(kind: Kind, replicas: &[SocketAddr], edits: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = free_address(2);
         let certificate = certify(folder.path());
-        let config = match kind {
+        let mut config = match kind {
             Kind::Nginx => nginx(folder.path(), address, replicas),
             Kind::Haproxy => haproxy(folder.path(), address, replicas),
         };
+        edits.iter().for_each(|(what, instead)| put(&mut config, what, instead));
         let path = folder.path().join("balancer.conf");
         std::fs::write(&path, config).unwrap();
         let log = File::create(folder.path().join("log")).unwrap();

@@ -38,8 +38,9 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// The page listens on this port of 127.0.0.1 (0: any free one), the rest on free ones.
-    pub async fn start(port: u16) -> anyhow::Result<Self> {
+    /// The page listens on this port of 127.0.0.1, the simulated Fini on its own loopback address (port 0: any free
+    /// one), the gateway on free ports.
+    pub async fn start(port: u16, fini: SocketAddr) -> anyhow::Result<Self> {
         let listener = listen(port)?;
         let address = listener.local_addr()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -48,8 +49,11 @@ impl Sandbox {
             .permissions(std::fs::Permissions::from_mode(0o700))
             .tempdir()
             .context("the temporary folder can't be made")?;
-        let simulator = SimulatorConfig { answer_delay: ANSWER_DELAY, clock: clock.clone(), ..Default::default() };
-        let fini = SimulatedFini::start(simulator).await.context("the simulated Fini can't start")?;
+        let simulator =
+            SimulatorConfig { address: fini, answer_delay: ANSWER_DELAY, clock: clock.clone(), ..Default::default() };
+        let fini = SimulatedFini::start(simulator).await.with_context(|| {
+            format!("the simulated Fini can't listen on {fini}: choose another address with --fini")
+        })?;
         let secret = new_secret()?;
 
         let path = folder.path().join(CONFIGURATION);
@@ -82,6 +86,11 @@ impl Sandbox {
     /// What a browser opens.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// `fini.base_url` for another gateway.
+    pub fn fini_url(&self) -> String {
+        self.fini.url()
     }
 
     /// Ends at once: nothing of a sandbox is worth waiting for.

@@ -170,7 +170,7 @@ impl Found {
         match url.strip_prefix("sqlite:") {
             None => {
                 let instead = "write \"sqlite:PATH\" or \"postgres://…\"";
-                self.problem("store.url", "names no store that there is", instead);
+                self.problem("store.url", "names no store that the bridge knows", instead);
             }
             Some("") => self.problem("store.url", "names no file", example),
             Some(path) if path.starts_with(":memory:") => {

@@ -5,7 +5,7 @@
 
 mod out;
 mod rows;
-mod span;
+pub(super) mod span;
 mod walk;
 
 use std::io::IsTerminal;

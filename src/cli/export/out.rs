@@ -1,12 +1,14 @@
 //! Where an export goes: standard output, or a file that has its name only once it is complete.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
+use tempfile::TempPath;
 
+use super::super::output::end_if_reader_gone;
 use super::rows::{Format, Rows};
 use crate::fini::Conversation;
 
@@ -16,7 +18,8 @@ pub struct Out {
 }
 
 struct Paths {
-    part: PathBuf,
+    /// Removed with an export that fails.
+    part: TempPath,
     path: PathBuf,
 }
 
@@ -28,17 +31,30 @@ pub enum Sink {
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match self {
-            Self::Stdout(sink) => sink.write(bytes),
+            Self::Stdout(sink) => sink.write(bytes).inspect_err(end_if_reader_gone),
             Self::File(sink) => sink.write(bytes),
         }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         match self {
-            Self::Stdout(sink) => sink.flush(),
+            Self::Stdout(sink) => sink.flush().inspect_err(end_if_reader_gone),
             Self::File(sink) => sink.flush(),
         }
     }
+}
+
+/// A new file that only its owner may read: what customers wrote is for the one who exports it. One that is there
+/// already may be readable for others, or a link to elsewhere; `create_new` follows none.
+fn create(part: &Path) -> anyhow::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(part).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => anyhow!(
+            "{} exists already: another export writes it, or one was interrupted. Remove it if nothing writes it, \
+             or choose another --out",
+            part.display()
+        ),
+        _ => anyhow::Error::new(error).context(format!("{} can't be written", part.display())),
+    })
 }
 
 impl Out {
@@ -50,10 +66,8 @@ impl Out {
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        // What customers wrote is for the one who exports it.
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&part);
-        let file = file.with_context(|| format!("{} can't be written", part.display()))?;
+        let file = create(&part)?;
+        let part = TempPath::try_from_path(part)?;
         let rows = Rows::new(Sink::File(BufWriter::new(file)), format)?;
         Ok(Self { rows, file: Some(Paths { part, path: path.to_owned() }) })
     }
@@ -72,7 +86,7 @@ impl Out {
         if let (Sink::File(sink), Some(Paths { part, path })) = (self.rows.into_inner()?, self.file) {
             let file = sink.into_inner().map_err(std::io::IntoInnerError::into_error);
             file.and_then(|file| file.sync_all()).context(failed)?;
-            fs::rename(&part, &path).with_context(|| format!("{} can't be renamed", part.display()))?;
+            part.persist(&path).with_context(|| format!("{} can't be written", path.display()))?;
         }
         Ok(())
     }

@@ -156,7 +156,7 @@ pub fn warnings(key: &'static str, text: &str) -> Vec<Problem> {
         all.push(Problem::new(key, "is plain http: answers and credentials can be read on the way", "https://…"));
     }
     if is_private(&url) {
-        all.push(Problem::new(key, "leads into a private network", "nothing, if that is meant"));
+        all.push(Problem::new(key, "leads into a private network", "ignore this if it is intended"));
     }
     all
 }

@@ -26,7 +26,7 @@ use serde::Deserialize;
 
 use super::{
     Account, Answer, Common, Delivery, Malformed, NoSample, Pace, Parsed, Part, Platform, Registration, Rendering,
-    Sample, SampleOf, SendError, Surroundings,
+    Sample, SampleOf, SendError, SendFailure, Surroundings,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::message::{Receipt, Reply};
@@ -211,9 +211,9 @@ impl Platform for Custom {
         Ok(self.reply.parts(reply))
     }
 
-    async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendError> {
+    async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendFailure> {
         let Some((http, clock)) = &self.around else {
-            return Err(SendError::Permanent { reason: "only a sample is tried".to_owned() });
+            return Err(SendError::Permanent { reason: "only a sample is tried".to_owned() }.into());
         };
         self.reply.send(http, &delivery, clock.now()).await
     }
@@ -222,8 +222,8 @@ impl Platform for Custom {
         PACE
     }
 
-    async fn check(&self) -> Result<Account, SendError> {
-        Ok("a custom channel: there is no credentials call, nothing was asked".to_owned())
+    async fn check(&self) -> Result<Option<Account>, SendError> {
+        Ok(None)
     }
 
     async fn register(&self, url: &str) -> Result<Registration, SendError> {

@@ -21,7 +21,7 @@ use crate::domain::problem::Problem;
 use crate::http::Http;
 use crate::platform::{
     Account, Delivery, Event, Idempotency, Malformed, NoSample, Pace, Parsed, Part, Platform, Registration, Rejected,
-    Rendering, Sample, SampleOf, SendError, Surroundings,
+    Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings,
 };
 use crate::signature::{RawWebhook, Refused, StandardWebhooks, Verified, Verifier};
 
@@ -209,16 +209,16 @@ impl Platform for Protocol {
         Ok(vec![Part(part)])
     }
 
-    async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendError> {
+    async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendFailure> {
         // Whom it is for is all that the receiver has.
         if delivery.address.get("chat").is_none_or(|chat| text_of_identifier(chat).is_err()) {
-            return Err(SendError::Permanent { reason: "the address has no chat".to_owned() });
+            return Err(SendError::Permanent { reason: "the address has no chat".to_owned() }.into());
         }
         let response = self.post(delivery.id, &callback(delivery.part, delivery.id, delivery.address)).await?;
         if response.status.is_success() {
             Ok(Receipt(None))
         } else {
-            Err(SendError::from_status(&response, self.clock.now()))
+            Err(SendError::from_status(&response, self.clock.now()).answered(&response))
         }
     }
 
@@ -243,8 +243,8 @@ impl Platform for Protocol {
         self.typing
     }
 
-    async fn check(&self) -> Result<Account, SendError> {
-        Ok("the bridge's own protocol: there is no credentials call, nothing was asked".to_owned())
+    async fn check(&self) -> Result<Option<Account>, SendError> {
+        Ok(None)
     }
 
     async fn register(&self, url: &str) -> Result<Registration, SendError> {

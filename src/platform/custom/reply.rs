@@ -21,7 +21,7 @@ use crate::domain::message::{Receipt, Reply as Answer, ReplyKind};
 use crate::domain::problem::Problem;
 use crate::domain::secret::Expanded;
 use crate::http::{Http, Response};
-use crate::platform::{Delivery, Part, SendError};
+use crate::platform::{Delivery, Part, SendError, SendFailure};
 use crate::text::{Dialect, Limit, Unit};
 
 const NAMES: &[&str] = &["text", "chat", "id", "event", "item"];
@@ -229,7 +229,7 @@ impl Reply {
         Ok(Request { method: self.method.clone(), url, headers: self.headers.clone(), body })
     }
 
-    pub async fn send(&self, http: &Http, delivery: &Delivery<'_>, now: Timestamp) -> Result<Receipt, SendError> {
+    pub async fn send(&self, http: &Http, delivery: &Delivery<'_>, now: Timestamp) -> Result<Receipt, SendFailure> {
         let request = self.request(delivery).map_err(permanent)?;
         let mut builder = http.request(request.method, request.url.as_str()).headers(request.headers);
         if let Some(body) = request.body {
@@ -237,11 +237,11 @@ impl Reply {
         }
         let response = http.send(builder, TIMEOUT, MAX_ANSWER).await?;
         if !response.status.is_success() {
-            return Err(self.turned_away(&response, now));
+            return Err(self.turned_away(&response, now).answered(&response));
         }
         match &self.failed_when {
             Some(failed_when) if failed_when.eval(&seen(&response)).map_err(permanent)?.is_true() => {
-                Err(SendError::Permanent { reason: "failed_when".to_owned() })
+                Err(SendError::Permanent { reason: "failed_when".to_owned() }.answered(&response))
             }
             _ => Ok(Receipt(None)),
         }

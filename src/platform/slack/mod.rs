@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Account, Answer, Common, Delivery, Event, Idempotency, Malformed, NoSample, Pace, Parsed, Part, Platform,
-    Recipient, Registration, Rendering, Sample, SampleOf, SendError, Surroundings, json as read, sample,
+    Recipient, Registration, Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings, json as read, sample,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChatKey, DeliveryKey};
@@ -129,21 +129,22 @@ impl Slack {
     }
 
     /// The answer's JSON, if Slack says `ok`.
-    fn judge(&self, response: &Response) -> Result<Value, SendError> {
+    fn judge(&self, response: &Response) -> Result<Value, SendFailure> {
         let now = self.around.clock.now();
-        if !response.status.is_success() {
-            return Err(SendError::from_status(response, now));
-        }
-        let answer: Value =
-            response.json().ok_or_else(|| SendError::Unknown { reason: "the answer is not JSON".to_owned() })?;
-        match answer.get("ok").and_then(Value::as_bool) {
-            Some(true) => Ok(answer),
-            Some(false) => {
-                let word = answer.get("error").and_then(Value::as_str).unwrap_or_default();
-                Err(wire::refusal(word, response.retry_after(now)))
-            }
-            None => Err(SendError::Unknown { reason: "the answer does not say ok".to_owned() }),
-        }
+        let unknown = |reason: &str| SendError::Unknown { reason: reason.to_owned() };
+        let error = match response.json::<Value>() {
+            _ if !response.status.is_success() => SendError::from_status(response, now),
+            None => unknown("the answer is not JSON"),
+            Some(answer) => match answer.get("ok").and_then(Value::as_bool) {
+                Some(true) => return Ok(answer),
+                Some(false) => {
+                    let word = answer.get("error").and_then(Value::as_str).unwrap_or_default();
+                    wire::refusal(word, response.retry_after(now))
+                }
+                None => unknown("the answer does not say ok"),
+            },
+        };
+        Err(error.answered(response))
     }
 
     async fn learn(&self) -> Result<&Me, SendError> {
@@ -279,7 +280,7 @@ impl Platform for Slack {
         .collect())
     }
 
-    async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendError> {
+    async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendFailure> {
         let unusable = |_| SendError::Permanent { reason: "no_address".to_owned() };
         let mut body = json!({
             "channel": read::text(delivery.address, "/channel").map_err(unusable)?,
@@ -304,8 +305,8 @@ impl Platform for Slack {
         PACE
     }
 
-    async fn check(&self) -> Result<Account, SendError> {
-        Ok(self.learn().await?.line.clone())
+    async fn check(&self) -> Result<Option<Account>, SendError> {
+        Ok(Some(self.learn().await?.line.clone()))
     }
 
     async fn register(&self, url: &str) -> Result<Registration, SendError> {

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Account, Common, Delivery, Event, Malformed, NoSample, Pace, Parsed, Part, Platform, Recipient, Registration,
-    Rendering, Sample, SampleOf, SendError, Surroundings, json as read, sample,
+    Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings, json as read, sample,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChatKey, DeliveryKey};
@@ -115,23 +115,24 @@ impl Telegram {
     }
 
     /// `result`, if Telegram says `ok`.
-    fn judge(&self, response: &Response) -> Result<Value, Refusal> {
+    fn judge(&self, response: &Response) -> Result<Value, Unsent> {
         let answer: Option<Value> = response.json();
-        match answer {
+        let why = match answer {
             Some(mut answer) if answer.get("ok").is_some_and(|ok| ok == true) => {
-                Ok(answer.get_mut("result").map(Value::take).unwrap_or_default())
+                return Ok(answer.get_mut("result").map(Value::take).unwrap_or_default());
             }
             answer if !response.status.is_success() => {
                 let answer = answer.unwrap_or_default();
                 let by_status = SendError::from_status(response, self.around.clock.now());
-                Err(wire::refusal(&answer, response.status.as_u16(), by_status))
+                wire::refusal(&answer, response.status.as_u16(), by_status)
             }
-            _ => Err(Refusal::Error(SendError::Unknown { reason: "the answer can't be read".to_owned() })),
-        }
+            _ => Refusal::Error(SendError::Unknown { reason: "the answer can't be read".to_owned() }),
+        };
+        Err(Unsent { why, detail: Some(response.excerpt()) })
     }
 
     async fn ask(&self, method: &str, body: &Value) -> Result<Value, SendError> {
-        self.judge(&self.call(method, body).await?).map_err(Refusal::into_error)
+        self.judge(&self.call(method, body).await?).map_err(|unsent| unsent.why.into_error())
     }
 
     async fn learn(&self) -> Result<String, SendError> {
@@ -242,7 +243,7 @@ impl Telegram {
         }
     }
 
-    async fn post(&self, address: &Value, text: &str, dialect: Dialect) -> Result<Receipt, Refusal> {
+    async fn post(&self, address: &Value, text: &str, dialect: Dialect) -> Result<Receipt, Unsent> {
         let mut body = wire::target(address).ok_or(SendError::Permanent { reason: "no_address".to_owned() })?;
         read::set(&mut body, "text", json!(text));
         read::set(&mut body, "link_preview_options", json!({ "is_disabled": true }));
@@ -277,9 +278,21 @@ impl Refusal {
     }
 }
 
-impl From<SendError> for Refusal {
+/// A refusal in Telegram's own words. `None`: there was no answer.
+struct Unsent {
+    why: Refusal,
+    detail: Option<String>,
+}
+
+impl Unsent {
+    fn into_failure(self) -> SendFailure {
+        SendFailure { error: self.why.into_error(), detail: self.detail }
+    }
+}
+
+impl From<SendError> for Unsent {
     fn from(error: SendError) -> Self {
-        Self::Error(error)
+        Self { why: Refusal::Error(error), detail: None }
     }
 }
 
@@ -334,16 +347,18 @@ impl Platform for Telegram {
         .collect())
     }
 
-    async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendError> {
+    async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendFailure> {
         let word = |key| {
             let none = || SendError::Permanent { reason: "no_text".to_owned() };
             delivery.part.0.get(key).and_then(Value::as_str).ok_or_else(none)
         };
         match self.post(delivery.address, word("html")?, Dialect::Telegram).await {
-            Err(Refusal::Markup) => self.post(delivery.address, word("plain")?, Dialect::Plain).await,
+            Err(Unsent { why: Refusal::Markup, .. }) => {
+                self.post(delivery.address, word("plain")?, Dialect::Plain).await
+            }
             outcome => outcome,
         }
-        .map_err(Refusal::into_error)
+        .map_err(Unsent::into_failure)
     }
 
     fn pace(&self) -> Pace {
@@ -361,7 +376,7 @@ impl Platform for Telegram {
         Some(TYPING)
     }
 
-    async fn check(&self) -> Result<Account, SendError> {
+    async fn check(&self) -> Result<Option<Account>, SendError> {
         let username = self.learn().await?;
         let webhook = self.ask("getWebhookInfo", &json!({})).await?;
         let state = match webhook.get("url").and_then(Value::as_str) {
@@ -373,7 +388,7 @@ impl Platform for Telegram {
                 format!("webhook set, {waiting} waiting{trouble}")
             }
         };
-        Ok(format!("bot @{username} ({}), {state}", self.bot_id))
+        Ok(Some(format!("bot @{username} ({}), {state}", self.bot_id)))
     }
 
     async fn register(&self, url: &str) -> Result<Registration, SendError> {

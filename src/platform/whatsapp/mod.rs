@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Account, Answer, Batch, Common, Delivery, Event, Idempotency, Malformed, NoSample, Pace, Parsed, Part, Platform,
-    Registration, Rendering, Sample, SampleOf, SendError, Surroundings, json as read, sample,
+    Registration, Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings, json as read, sample,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChatKey, DeliveryKey};
@@ -112,7 +112,7 @@ struct WhatsApp {
 }
 
 impl WhatsApp {
-    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, SendError> {
+    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, SendFailure> {
         let mut request = self
             .around
             .http
@@ -125,20 +125,21 @@ impl WhatsApp {
         self.judge(&response)
     }
 
-    async fn post_message(&self, body: &Value) -> Result<Value, SendError> {
+    async fn post_message(&self, body: &Value) -> Result<Value, SendFailure> {
         self.call(Method::POST, &format!("{}/messages", self.config.phone_number_id), Some(body)).await
     }
 
-    fn judge(&self, response: &Response) -> Result<Value, SendError> {
+    fn judge(&self, response: &Response) -> Result<Value, SendFailure> {
         let now = self.around.clock.now();
         let answer: Option<Value> = response.json();
         let code = answer.as_ref().and_then(|answer| answer.pointer("/error/code")).and_then(Value::as_i64);
-        match (code, answer) {
-            (Some(code), _) => Err(wire::refusal(code, response, now)),
-            (None, _) if !response.status.is_success() => Err(SendError::from_status(response, now)),
-            (None, Some(answer)) => Ok(answer),
-            (None, None) => Err(SendError::Unknown { reason: "the answer is not JSON".to_owned() }),
-        }
+        let error = match (code, answer) {
+            (Some(code), _) => wire::refusal(code, response, now),
+            (None, _) if !response.status.is_success() => SendError::from_status(response, now),
+            (None, Some(answer)) => return Ok(answer),
+            (None, None) => SendError::Unknown { reason: "the answer is not JSON".to_owned() },
+        };
+        Err(error.answered(response))
     }
 
     fn change(&self, change: &Value, batch: &mut Batch) -> Result<(), Malformed> {
@@ -279,7 +280,7 @@ impl Platform for WhatsApp {
         .collect())
     }
 
-    async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendError> {
+    async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendFailure> {
         let mut body =
             wire::target(delivery.address).ok_or_else(|| SendError::Permanent { reason: "no_address".to_owned() })?;
         read::set(&mut body, "type", json!("text"));
@@ -317,11 +318,11 @@ impl Platform for WhatsApp {
         Some(TYPING)
     }
 
-    async fn check(&self) -> Result<Account, SendError> {
+    async fn check(&self) -> Result<Option<Account>, SendError> {
         let path = format!("{}?fields=display_phone_number,verified_name", self.config.phone_number_id);
         let number = self.call(Method::GET, &path, None).await?;
         let word = |key: &str| number.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
-        Ok(format!("{} ({})", word("verified_name"), word("display_phone_number")))
+        Ok(Some(format!("{} ({})", word("verified_name"), word("display_phone_number"))))
     }
 
     async fn register(&self, url: &str) -> Result<Registration, SendError> {

@@ -95,7 +95,7 @@ impl Core {
             let again = if error.passes() { LOOK_AGAIN } else { LOOK_AGAIN_REFUSED };
             let why = error.to_string();
             if why != said {
-                tracing::error!(reason = %why, "the store can't be used yet; trying on");
+                tracing::error!(reason = %why, "the store can't be used yet; trying again");
                 said = why;
             }
             sleep(again).await;

@@ -148,11 +148,11 @@ pub(super) async fn sent(tx: &Tx<'_>, lease: &Lease, id: PartId, end: &SendEnd) 
             settle(tx, &part.turn).await?;
         }
         SendEnd::Failed { .. } | SendEnd::Held { .. } => {}
-        SendEnd::Deferred { after, reason } => {
+        SendEnd::Deferred { after, reason, detail } => {
             if undecided {
                 tx.run(
-                    "UPDATE fini_bridge.parts SET state = 'pending', reason = $1 WHERE seq = $2",
-                    params![reason, part.seq],
+                    "UPDATE fini_bridge.parts SET state = 'pending', reason = $1, detail = $2 WHERE seq = $3",
+                    params![reason, detail.as_deref(), part.seq],
                 )
                 .await?;
             }

@@ -31,7 +31,7 @@ fn digest(key: &DeliveryKey) -> Vec<u8> {
 }
 
 /// A chat as the index can hold it; no two chats share one.
-fn chat(chat: &ChatKey) -> Cow<'_, str> {
+pub(super) fn chat(chat: &ChatKey) -> Cow<'_, str> {
     let text = chat.as_str();
     if text.len() > LONGEST_CHAT || text.contains('\0') || text.starts_with(DIGEST) {
         Cow::Owned(format!("{DIGEST}{}", hex::encode(Sha256::digest(text.as_bytes()))))

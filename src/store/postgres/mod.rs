@@ -39,9 +39,9 @@ use self::core::Core;
 use self::link::{Connector, Pool};
 pub use self::open::OpenError;
 use super::{
-    Accepted, Admission, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Doubt, Filter, LaneView, Lease,
-    Mode, NewItem, Next, Outgoing, Removed, Renewed, Result, Retention, Retried, SendEnd, Stats, Store, StoreError,
-    Story, TurnEnd, Want, Work,
+    Accepted, Admission, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Discarded, Doubt, Filter,
+    LaneView, Lease, Mode, NewItem, Next, Outgoing, Removed, Renewed, Result, Retention, Retried, SendEnd, Stats,
+    Store, StoreError, Story, TurnEnd, Want, Work,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
@@ -272,6 +272,10 @@ impl Store for Postgres {
 
     async fn retry(&self, message: MessageId) -> Result<Retried> {
         self.core.write(|tx| retry::retry(tx, message).boxed()).await
+    }
+
+    async fn discard(&self, message: MessageId) -> Result<Discarded> {
+        self.core.write(|tx| retry::discard(tx, message).boxed()).await
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -3,7 +3,7 @@
 use super::tx::{Tx, corrupt, get, params, state};
 use super::{deliveries, lanes};
 use crate::domain::id::{LaneId, MessageId};
-use crate::store::{MessageState, Result, Retried, Work};
+use crate::store::{Discarded, MessageState, Result, Retried, Work};
 
 const LANE: &str = "SELECT lane FROM fini_bridge.messages WHERE id = $1";
 
@@ -45,6 +45,33 @@ pub(super) async fn retry(tx: &Tx<'_>, message: MessageId) -> Result<Retried> {
         (Some(turn), Some(_)) => ask_again(tx, lane, &turn).await,
         _ => Err(corrupt("a failed message without a turn")),
     }
+}
+
+/// As with a retry: of all messages of its turn. What the platform says later about a part still counts.
+pub(super) async fn discard(tx: &Tx<'_>, message: MessageId) -> Result<Discarded> {
+    let id = message.to_string();
+    let Some(lane) = tx.one(LANE, params![&id], |row| get::<Option<i64>>(row, 0)).await? else {
+        return Ok(Discarded::NoSuchMessage);
+    };
+    if let Some(lane) = lane {
+        lanes::lock(tx, LaneId(lane), Work::Turns).await?;
+        lanes::lock(tx, LaneId(lane), Work::Deliveries).await?;
+    }
+    let discarded = tx
+        .run(
+            "UPDATE fini_bridge.messages SET state = 'dropped', reason = 'discarded'
+             WHERE state IN ('failed', 'held') AND (id = $1 OR turn =
+                (SELECT turn FROM fini_bridge.messages WHERE id = $1 AND state IN ('failed', 'held')))",
+            params![&id],
+        )
+        .await?;
+    if discarded > 0 {
+        return Ok(Discarded::Yes);
+    }
+    let now = tx
+        .one("SELECT state FROM fini_bridge.messages WHERE id = $1", params![&id], |row| get::<String>(row, 0))
+        .await?;
+    now.map_or(Ok(Discarded::NoSuchMessage), |now| Ok(Discarded::Not(state(&now)?)))
 }
 
 /// Pruning takes text away without the lane's lock.

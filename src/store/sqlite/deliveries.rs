@@ -139,9 +139,12 @@ pub(super) fn sent(tx: &Tx<'_>, lease: &Lease, id: PartId, end: &SendEnd) -> Res
             settle(tx, &part.turn)?;
         }
         SendEnd::Failed { .. } | SendEnd::Held { .. } => {}
-        SendEnd::Deferred { after, reason } => {
+        SendEnd::Deferred { after, reason, detail } => {
             if undecided {
-                tx.run("UPDATE parts SET state = 'pending', reason = ?1 WHERE seq = ?2", params![reason, part.seq])?;
+                tx.run(
+                    "UPDATE parts SET state = 'pending', reason = ?1, detail = ?2 WHERE seq = ?3",
+                    params![reason, detail, part.seq],
+                )?;
             }
             lanes::free(tx, lease, Some(tx.now.plus(*after)), Wake::Ignored)?;
         }

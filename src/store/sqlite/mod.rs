@@ -39,9 +39,9 @@ use self::writer::Writer;
 pub use super::Mode;
 use super::retention::ROWS_AT_ONCE;
 use super::{
-    ACCEPTED_WITHIN, Accepted, Admission, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Doubt, Filter,
-    LaneView, Lease, NewItem, Next, Outgoing, Removed, Renewed, Result, Retention, Retried, SendEnd, Stats, Store,
-    StoreError, Story, TurnEnd, Want, Work, not_in_time,
+    ACCEPTED_WITHIN, Accepted, Admission, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Discarded,
+    Doubt, Filter, LaneView, Lease, NewItem, Next, Outgoing, Removed, Renewed, Result, Retention, Retried, SendEnd,
+    Stats, Store, StoreError, Story, TurnEnd, Want, Work, not_in_time,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
@@ -315,6 +315,10 @@ impl Store for Sqlite {
 
     async fn retry(&self, message: MessageId) -> Result<Retried> {
         self.write(move |tx| retry::retry(tx, message)).await
+    }
+
+    async fn discard(&self, message: MessageId) -> Result<Discarded> {
+        self.write(move |tx| retry::discard(tx, message)).await
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -5,7 +5,7 @@ use rusqlite::params;
 use super::tx::{Tx, corrupt, state};
 use super::{deliveries, lanes};
 use crate::domain::id::{LaneId, MessageId};
-use crate::store::{MessageState, Result, Retried, Work};
+use crate::store::{Discarded, MessageState, Result, Retried, Work};
 
 pub(super) fn retry(tx: &Tx<'_>, message: MessageId) -> Result<Retried> {
     let found = tx.one(
@@ -61,4 +61,20 @@ fn deliver_again(tx: &Tx<'_>, turn: &str) -> Result<Retried> {
     deliveries::settle(tx, turn)?;
     deliveries::schedule_turn(tx, turn)?;
     Ok(Retried::Delivery)
+}
+
+/// As with a retry: of all messages of its turn. What the platform says later about a part still counts.
+pub(super) fn discard(tx: &Tx<'_>, message: MessageId) -> Result<Discarded> {
+    let id = message.to_string();
+    let Some(now) = tx.one("SELECT state FROM messages WHERE id = ?1", params![id], |row| row.get::<_, String>(0))?
+    else {
+        return Ok(Discarded::NoSuchMessage);
+    };
+    let discarded = tx.run(
+        "UPDATE messages SET state = 'dropped', reason = 'discarded'
+         WHERE state IN ('failed', 'held')
+            AND (id = ?1 OR turn = (SELECT turn FROM messages WHERE id = ?1 AND state IN ('failed', 'held')))",
+        params![id],
+    )?;
+    Ok(if discarded > 0 { Discarded::Yes } else { Discarded::Not(state(&now)?) })
 }

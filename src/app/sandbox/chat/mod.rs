@@ -13,7 +13,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::http::header;
 use actix_web::middleware::{DefaultHeaders, from_fn};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, web};
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -97,10 +97,10 @@ impl Page {
                         .add((header::CACHE_CONTROL, "no-store")),
                 )
                 .wrap(from_fn(only_by_a_local_name))
-                .route("/", web::get().to(async || file("text/html; charset=utf-8", HTML)))
-                .route("/page.css", web::get().to(async || file("text/css; charset=utf-8", CSS)))
-                .route("/page.js", web::get().to(async || file("text/javascript; charset=utf-8", JS)))
-                .route("/icon.svg", web::get().to(async || file("image/svg+xml", ICON)))
+                .service(file("/", "text/html; charset=utf-8", HTML))
+                .service(file("/page.css", "text/css; charset=utf-8", CSS))
+                .service(file("/page.js", "text/javascript; charset=utf-8", JS))
+                .service(file("/icon.svg", "image/svg+xml", ICON))
                 .route("/api/about", web::get().to(about))
                 .route("/api/chats/{chat}/messages", web::post().to(say))
                 .route("/api/chats/{chat}/events", web::get().to(events))
@@ -119,8 +119,10 @@ impl Page {
     }
 }
 
-fn file(content_type: &'static str, content: &'static str) -> HttpResponse {
-    HttpResponse::Ok().content_type(content_type).body(content)
+/// For GET and HEAD.
+fn file(path: &str, content_type: &'static str, content: &'static str) -> Resource {
+    let answer = move || async move { HttpResponse::Ok().content_type(content_type).body(content) };
+    web::resource(path).route(web::get().to(answer)).route(web::head().to(answer))
 }
 
 async fn about(backend: web::Data<Backend>) -> HttpResponse {

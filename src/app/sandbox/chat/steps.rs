@@ -242,6 +242,7 @@ mod tests {
         Story {
             id: MessageId::generate(),
             channel: ChannelName::new("sandbox"),
+            chat: None,
             chat_ref: None,
             role: Role::User,
             text: None,
@@ -266,7 +267,9 @@ mod tests {
                     kind: *kind,
                     state: (*state).to_owned(),
                     reason: None,
+                    detail: None,
                     attempts: 1,
+                    tried_at: Some(Timestamp::from_millis(3)),
                     sent_at: Some(Timestamp::from_millis(4)),
                     part: None,
                 })

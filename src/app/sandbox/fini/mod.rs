@@ -78,8 +78,8 @@ use crate::web::only_by_a_local_name;
 /// What the simulator begins with.
 #[derive(Clone)]
 pub struct SimulatorConfig {
-    /// On 127.0.0.1; 0: any free one.
-    pub port: u16,
+    /// A loopback address; port 0: any free one.
+    pub address: SocketAddr,
     pub workspaces: Vec<Workspace>,
     pub names: Names,
     /// From the storing of a question to its answer.
@@ -139,7 +139,7 @@ impl Default for SimulatorConfig {
     fn default() -> Self {
         let agent = |id: &str, name: &str| SimulatedAgent { id: id.to_owned(), name: name.to_owned() };
         Self {
-            port: 0,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
             names: Names::Local,
             workspaces: vec![Workspace {
                 keys: vec![ApiKey { key: Self::KEY.to_owned(), scopes: Scopes::ReadAndWrite }],
@@ -156,11 +156,11 @@ impl Default for SimulatorConfig {
 pub struct SimulatedFini;
 
 impl SimulatedFini {
-    /// Listens on 127.0.0.1. Must be called within a tokio runtime.
+    /// Must be called within a tokio runtime.
     pub async fn start(config: SimulatorConfig) -> std::io::Result<Running> {
-        let (port, names) = (config.port, config.names);
+        let (address, names) = (config.address, config.names);
         let shared = Arc::new(Shared::new(config));
-        let (address, server) = listen(&shared, port, names)?;
+        let (address, server) = listen(&shared, address, names)?;
         Ok(Running { address, names, shared, server: Mutex::new(Some(server)) })
     }
 }
@@ -223,7 +223,7 @@ impl Running {
 
     /// Listens again, on the same port, with what is stored.
     pub fn resume(&self) -> std::io::Result<()> {
-        let (_, handle) = listen(&self.shared, self.address.port(), self.names)?;
+        let (_, handle) = listen(&self.shared, self.address, self.names)?;
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
         Ok(())
     }
@@ -246,7 +246,7 @@ impl Faults<'_> {
     }
 }
 
-fn listen(shared: &Arc<Shared>, port: u16, names: Names) -> std::io::Result<(SocketAddr, ServerHandle)> {
+fn listen(shared: &Arc<Shared>, address: SocketAddr, names: Names) -> std::io::Result<(SocketAddr, ServerHandle)> {
     let shared = web::Data::from(Arc::clone(shared));
     let server = HttpServer::new(move || {
         App::new()
@@ -262,7 +262,7 @@ fn listen(shared: &Arc<Shared>, port: u16, names: Names) -> std::io::Result<(Soc
     .workers(2)
     .backlog(4096)
     .disable_signals()
-    .bind(("127.0.0.1", port))?;
+    .bind(address)?;
     let address = server.addrs().first().copied().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
     let server = server.run();
     let handle = server.handle();

@@ -183,6 +183,7 @@ async fn send(toml: &str, answered: &'static str) -> (Result<Receipt, SendError>
     let part = parts(&*platform, &answer("It ships **today**.")).remove(0);
     let address = json!({ "chat": "c/1" });
     let sent = platform.send(Delivery { id: PartId::generate(), address: &address, part: &part }).await;
+    let sent = sent.map_err(SendError::from);
     (sent, asked.join().unwrap())
 }
 
@@ -260,7 +261,8 @@ async fn a_template_that_does_not_fit_sends_nothing() {
     let platform = built(&toml);
     let part = parts(&*platform, &answer("hi")).remove(0);
     let sent = platform.send(Delivery { id: PartId::generate(), address: &json!({ "chat": "c" }), part: &part }).await;
-    assert_eq!(sent, Err(SendError::Permanent { reason: "reply.body: undefined".to_owned() }));
+    let refused = SendError::Permanent { reason: "reply.body: undefined".to_owned() };
+    assert_eq!(sent, Err(refused.into()), "without anybody's words: nobody was asked");
 }
 
 const SAMPLE: &str = r#"{"id": "{{ id }}", "chat": "{{ chat }}", "text": "{{ text }}", "meta": {}}"#;
