@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fini_bridge::domain::clock::{Clock, SystemClock};
-use fini_bridge::domain::id::{BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, MessageId};
+use fini_bridge::domain::id::{AttributesRef, BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, MessageId};
 use fini_bridge::domain::message::Role;
 use fini_bridge::domain::secret::Secret;
 use fini_bridge::store::postgres::Postgres;
@@ -87,9 +87,12 @@ fn message() -> NewItem {
         chat: ChatKey::new("chat-now"),
         chat_ref: ChatRef::new("ref"),
         sender: None,
+        sender_ref: None,
         role: Role::User,
         text: "where is my order?".to_owned(),
+        too_long: false,
         user_attributes: serde_json::Map::new(),
+        attributes_ref: AttributesRef::new("none"),
         bot_id: BotId::new("bot"),
         address: json!({}),
         sort_at: None,
