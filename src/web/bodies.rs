@@ -93,8 +93,8 @@ impl Bodies {
 }
 
 impl Bodies {
-    /// Reads to its end what nobody wants. A connection that is closed with unread bytes is reset, and the answer may
-    /// be lost with it. The same limits as for [`Bodies::read`], and no memory.
+    /// Reads to its end what nobody wants, so that the connection can go on: actix closes one whose body is not read.
+    /// The limits of [`Bodies::read`], and no memory.
     pub async fn discard(&self, mut payload: web::Payload) -> Result<(), StatusCode> {
         let mut body = Room::enter(&self.small, Vec::new())?;
         let read = async {
