@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use fini_bridge::app::sandbox::fini::Change;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::senders::{self, CHANNELS};
 use support::{SOON, World, eventually};
@@ -310,24 +311,53 @@ async fn a_new_connection_takes_the_place_of_the_longest_idle_and_never_that_of_
 #[tokio::test(flavor = "multi_thread")]
 async fn where_all_connections_are_busy_a_new_one_waits_until_one_is_not() {
     let mut world = World::prepare(&format!("[server]\nmax_connections = 8\n{CHANNELS}")).await;
+    world.fini.change(Change { answer_delay_ms: Some(60_000), ..Change::default() });
     world.serve_at("info").await;
-    let mut busy = Vec::new();
-    for _ in 0..8 {
-        let mut stream = connect(&world).await;
-        let head = "POST /webhooks/shop HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
-        stream.write_all(head.as_bytes()).await.unwrap();
-        let mut answer = [0; 25];
-        timeout(PATIENCE, stream.read_exact(&mut answer)).await.expect("it is not in hand").unwrap();
-        assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
-        busy.push(stream);
+    let mut callers = Vec::new();
+    for number in 0..8 {
+        let signed = senders::bridge_message(&format!("c{number}"), &format!("w{number}"), "hello");
+        let asking = world.request("bridge", signed).header("prefer", "wait=3").send();
+        callers.push(tokio::spawn(asking));
     }
+    eventually("all are kept", SOON, async || (world.stories(&[]).await.len() == 8).then_some(())).await;
     let mut newcomer = connect(&world).await;
     newcomer.write_all(LIVEZ).await.unwrap();
     let mut first = [0];
     assert!(timeout(Duration::from_millis(500), newcomer.read(&mut first)).await.is_err(), "there is no room");
-    busy[3].write_all(b"xxxxxxxxx").await.unwrap();
     let read = timeout(SOON, newcomer.read(&mut first)).await.expect("nobody made room");
     assert_eq!(read.unwrap(), 1);
+    for caller in callers {
+        assert_eq!(caller.await.unwrap().unwrap().status(), 202, "none was closed for room");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_all_connections_wait_for_the_rest_of_a_body_the_slowest_goes_for_a_genuine_webhook() {
+    let world = World::start(&format!("[server]\nmax_connections = 8\n{CHANNELS}")).await;
+    let forged = format!("sha256={}", "0".repeat(64));
+    let mut slow = Vec::new();
+    for number in 0..8 {
+        // With a signature that may be right, and without any: the rest of the body is waited for in both cases.
+        let signature = if number % 2 == 0 { format!("x-hub-signature-256: {forged}\r\n") } else { String::new() };
+        let head = format!(
+            "POST /webhooks/whatsapp HTTP/1.1\r\nhost: a\r\n{signature}expect: 100-continue\r\ncontent-length: 9\r\n\r\n"
+        );
+        let mut stream = connect(&world).await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 25];
+        timeout(PATIENCE, stream.read_exact(&mut answer)).await.expect("it is not in hand").unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+        slow.push(stream);
+    }
+    let begun = Instant::now();
+    webhook(&world).await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "before the slow ones are given up anyway");
+    let mut answer = [0; 12];
+    slow[0].read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 503");
+    slow[7].write_all(b"xxxxxxxxx").await.unwrap();
+    timeout(PATIENCE, slow[7].read_exact(&mut answer)).await.expect("no answer").unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 401");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
 use actix_web::web;
@@ -15,6 +15,8 @@ use tokio::sync::oneshot;
 
 /// From the head of a request to the end of its body.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
+/// A body is not evicted for the sake of a connection sooner: a genuine one is complete by then.
+const YOUNG: Duration = Duration::from_millis(250);
 /// Bytes of what counts as a small body. Most platforms' webhooks are a few KiB.
 pub const SMALL_BODY: usize = 64 * 1024;
 /// Bytes of all small bodies together: of 512 at the least, of thousands of usual ones.
@@ -90,6 +92,40 @@ impl Bodies {
     }
 }
 
+impl Bodies {
+    /// Reads to its end what nobody wants, so that the connection can go on: actix closes one whose body is not read.
+    /// The limits of [`Bodies::read`], and no memory.
+    pub async fn discard(&self, mut payload: web::Payload) -> Result<(), StatusCode> {
+        let mut body = Room::enter(&self.small, Vec::new())?;
+        let read = async {
+            let mut length = 0;
+            loop {
+                let chunk = tokio::select! {
+                    biased;
+                    _ = &mut body.evicted => return Err(StatusCode::SERVICE_UNAVAILABLE),
+                    chunk = payload.next() => chunk,
+                };
+                let Some(chunk) = chunk else { return Ok(()) };
+                length += chunk.map_err(|_| StatusCode::BAD_REQUEST)?.len();
+                if length > self.max {
+                    return Err(StatusCode::PAYLOAD_TOO_LARGE);
+                }
+            }
+        };
+        tokio::time::timeout(BODY_WITHIN, read).await.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
+    }
+
+    /// The body that has been incomplete for the longest goes, and its connection with it.
+    pub fn evict_oldest(&self) {
+        let oldest = [&self.small, &self.large].into_iter().filter_map(|room| Some((room.oldest()?, room)));
+        if let Some(((since, number), room)) = oldest.min_by_key(|((since, _), _)| *since)
+            && since.elapsed() > YOUNG
+        {
+            room.evict(number);
+        }
+    }
+}
+
 /// Where bodies wait to be complete.
 struct Room {
     max: usize,
@@ -107,6 +143,7 @@ struct Held {
 
 struct Unfinished {
     buffer: Vec<u8>,
+    since: Instant,
     /// Dropping it wakes whoever reads the body.
     _reader: oneshot::Sender<()>,
 }
@@ -129,7 +166,7 @@ impl Room {
         room.make_place(&mut held, buffer.capacity(), number)?;
         held.used += buffer.capacity();
         let length = buffer.len();
-        held.unfinished.insert(number, Unfinished { buffer, _reader: reader });
+        held.unfinished.insert(number, Unfinished { buffer, since: Instant::now(), _reader: reader });
         drop(held);
         Ok(Incomplete { room: Arc::clone(room), number, length, evicted })
     }
@@ -140,11 +177,25 @@ impl Room {
             let mut others =
                 held.unfinished.iter().filter(|(other, body)| **other != number && body.buffer.capacity() > 0);
             let oldest = others.next().map(|(other, _)| *other).ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
-            if let Some(evicted) = held.unfinished.remove(&oldest) {
-                held.used -= evicted.buffer.capacity();
-            }
+            held.evict(oldest);
         }
         Ok(())
+    }
+
+    fn oldest(&self) -> Option<(Instant, u64)> {
+        self.held().unfinished.first_key_value().map(|(number, body)| (body.since, *number))
+    }
+
+    fn evict(&self, number: u64) {
+        self.held().evict(number);
+    }
+}
+
+impl Held {
+    fn evict(&mut self, number: u64) {
+        if let Some(evicted) = self.unfinished.remove(&number) {
+            self.used -= evicted.buffer.capacity();
+        }
     }
 }
 

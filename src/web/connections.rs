@@ -60,7 +60,11 @@ pub struct Connections {
     longest_idle: Candidates,
     oldest_heads: Candidates,
     full: AtomicBool,
+    reclaim: Reclaim,
 }
+
+/// Ends a request that nobody has to wait for, where no connection is idle.
+pub type Reclaim = Box<dyn Fn() + Send + Sync>;
 
 /// Aligned: neighbours belong to different workers and would share a cache line.
 #[repr(align(64))]
@@ -76,11 +80,11 @@ struct Slot {
 
 impl Connections {
     /// At most `max` at a time.
-    pub fn new(max: usize, deadlines: Deadlines) -> Arc<Self> {
-        Self::with_budget(max, deadlines, HEADS_BUDGET)
+    pub fn new(max: usize, deadlines: Deadlines, reclaim: Reclaim) -> Arc<Self> {
+        Self::with_budget(max, deadlines, reclaim, HEADS_BUDGET)
     }
 
-    fn with_budget(max: usize, deadlines: Deadlines, heads_budget: usize) -> Arc<Self> {
+    fn with_budget(max: usize, deadlines: Deadlines, reclaim: Reclaim, heads_budget: usize) -> Arc<Self> {
         let slots = (0..max.max(1)).map(|_| Slot {
             idle_since: AtomicU64::new(FREE),
             head_since: AtomicU64::new(FREE),
@@ -101,6 +105,7 @@ impl Connections {
             longest_idle: Candidates::default(),
             oldest_heads: Candidates::default(),
             full: AtomicBool::new(false),
+            reclaim,
         })
     }
 
@@ -109,7 +114,8 @@ impl Connections {
     }
 
     /// A slot for a new connection. When all are in use the longest idle connection is told to end; where all have a
-    /// request in hand, the new one waits: closing it would lose a webhook that can still be taken.
+    /// request in hand, a slow one is reclaimed, and the new one waits: closing it would lose a webhook that can still
+    /// be taken.
     pub async fn admit(self: &Arc<Self>) -> Option<Place> {
         let permit = match self.permits.clone().try_acquire_owned() {
             Ok(permit) => permit,
@@ -120,7 +126,9 @@ impl Connections {
                 let _waiting = Waiting::begin(self);
                 let mut permit = pin!(self.permits.clone().acquire_owned());
                 loop {
-                    self.make_room();
+                    if !self.make_room() {
+                        (self.reclaim)();
+                    }
                     if let Ok(permit) = timeout(GRACE, &mut permit).await {
                         break permit.ok()?;
                     }
@@ -143,14 +151,15 @@ impl Connections {
         self.now().checked_sub(u64::try_from(time.as_micros()).unwrap_or(LATEST))
     }
 
-    /// One connection ends for each that waits, as far as there are idle ones.
-    fn make_room(&self) {
+    /// One connection ends for each that waits. False: there are not enough idle ones.
+    fn make_room(&self) -> bool {
         while self.waiting.load(SeqCst) > self.ending.load(SeqCst) {
             let since = |slot: &Slot| slot.idle_since.load(SeqCst);
-            let Some(before) = self.ago(GRACE) else { return };
-            let Some((index, since)) = self.longest_idle.next(&self.slots, since, before) else { return };
+            let Some(before) = self.ago(GRACE) else { return false };
+            let Some((index, since)) = self.longest_idle.next(&self.slots, since, before) else { return false };
             self.end(index, since);
         }
+        true
     }
 
     /// The oldest unfinished heads go until the rest fits.
@@ -355,7 +364,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_unfinished_heads_go_until_the_rest_fits() {
-        let connections = Connections::with_budget(10, DEADLINES, 100);
+        let connections = Connections::with_budget(10, DEADLINES, Box::new(|| {}), 100);
         let mut places = Vec::new();
         for _ in 0..4 {
             let place = admitted(&connections).await;
@@ -376,7 +385,7 @@ mod tests {
 
     #[tokio::test]
     async fn where_a_request_comes_before_the_end_the_next_longest_idle_goes() {
-        let connections = Connections::new(3, DEADLINES);
+        let connections = Connections::new(3, DEADLINES, Box::new(|| {}));
         let first = admitted(&connections).await;
         let second = admitted(&connections).await;
         let third = admitted(&connections).await;
@@ -402,7 +411,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_takes_too_long_is_told_to_end() {
-        let connections = Connections::new(3, Deadlines { head: Duration::ZERO, idle: Duration::from_secs(75) });
+        let connections =
+            Connections::new(3, Deadlines { head: Duration::ZERO, idle: Duration::from_secs(75) }, Box::new(|| {}));
         let (idle, head, busy) =
             (admitted(&connections).await, admitted(&connections).await, admitted(&connections).await);
         head.head_begins();

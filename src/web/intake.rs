@@ -199,7 +199,10 @@ impl Intake {
         let max = match refused {
             None => None,
             Some(_) if platform.handshake_in_body(&head) => Some(HANDSHAKE_BODY),
-            Some(refused) => return Err(refused.into()),
+            Some(refused) => {
+                self.bodies.discard(payload).await.map_err(Refusal::of_body)?;
+                return Err(refused.into());
+            }
         };
         let Body { bytes, place } = match self.bodies.read(payload, announced, max).await {
             Ok(body) => body,

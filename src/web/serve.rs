@@ -16,7 +16,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{AppConfig, Server, ServerHandle, ServiceResponse};
 use tokio::net::TcpStream;
 
-use super::connections::{Connections, Deadlines, WAITING_FOR_A_SLOT, enforce_deadlines};
+use super::connections::{Connections, Deadlines, Reclaim, WAITING_FOR_A_SLOT, enforce_deadlines};
 use super::stream::{AnswerBody, InHand, State, Stream};
 
 /// For the head of a request; later ones are 408.
@@ -46,8 +46,8 @@ pub struct Limits {
     pub stop_within: Duration,
 }
 
-/// Serves what `app` makes, once for each worker.
-pub fn serve<A, I, S>(listener: TcpListener, limits: Limits, app: A) -> std::io::Result<Listener>
+/// Serves what `app` makes, once for each worker. `reclaim`: see [`Connections`].
+pub fn serve<A, I, S>(listener: TcpListener, limits: Limits, reclaim: Reclaim, app: A) -> std::io::Result<Listener>
 where
     A: Fn() -> I + Send + Clone + 'static,
     I: IntoServiceFactory<S, Request>,
@@ -59,7 +59,7 @@ where
     let address = listener.local_addr()?;
     let idle = limits.keep_alive.unwrap_or(HEAD_WITHIN).max(HEAD_WITHIN);
     let deadlines = Deadlines { head: HEAD_WITHIN + MARGIN, idle: idle + MARGIN };
-    let connections = Connections::new(limits.max_connections, deadlines);
+    let connections = Connections::new(limits.max_connections, deadlines, reclaim);
     let workers = limits.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, NonZeroUsize::get));
     let accepted = (connections.max() + WAITING_FOR_A_SLOT).div_ceil(workers);
     let builder = Server::build();

@@ -42,6 +42,7 @@ pub fn public(
     keep_alive: Duration,
     drain: Duration,
 ) -> std::io::Result<Listener> {
+    let reading = intake.clone();
     let intake = web::Data::from(intake);
     let limits = Limits {
         max_connections,
@@ -50,7 +51,7 @@ pub fn public(
         // At the end of the drain; answers that wait for a turn have been told to end before.
         stop_within: drain.min(Duration::from_secs(10)),
     };
-    serve(listener, limits, move || {
+    serve(listener, limits, Box::new(move || reading.bodies.evict_oldest()), move || {
         App::new()
             .app_data(intake.clone())
             .app_data(web::Data::new(intake.readiness.clone()))
@@ -75,7 +76,7 @@ pub fn waiting(listener: TcpListener, readiness: Readiness, max_connections: usi
         workers: Some(1),
         stop_within: Duration::from_secs(1),
     };
-    serve(listener, limits, move || {
+    serve(listener, limits, Box::new(|| {}), move || {
         App::new()
             .app_data(web::Data::new(readiness.clone()))
             .route("/livez", web::get().to(livez))
@@ -110,7 +111,7 @@ fn for_operators(listener: TcpListener, state: AdminState, more: fn(&mut Service
         workers: Some(1),
         stop_within: Duration::from_secs(1),
     };
-    serve(listener, limits, move || {
+    serve(listener, limits, Box::new(|| {}), move || {
         App::new()
             .app_data(web::Data::new(state.clone()))
             .app_data(web::Data::new(state.readiness.clone()))
