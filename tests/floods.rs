@@ -388,7 +388,7 @@ async fn empty_lines_cost_no_more_than_other_bytes() {
     world.serve_at("info").await;
     everybody_is_served(&world).await;
     let chunk = |content: &str| format!("{:x}\r\n{content}\r\n", content.len());
-    let refused = |more: &str| format!("POST /webhooks/bridge HTTP/1.1\r\nhost: a\r\n{more}\r\n\r\n");
+    let refused = |more: &str| format!("POST /webhooks/nobodys HTTP/1.1\r\nhost: a\r\n{more}\r\n\r\n");
     let chunked = refused("transfer-encoding: chunked");
     for (what, bytes) in [
         ("before a head", "\n".repeat(131_000)),
