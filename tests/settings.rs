@@ -286,6 +286,7 @@ fn a_wrong_variable_is_told_by_its_name_and_never_with_its_value() {
         ("FINI_BRIDGE__SERVER__TRUSTED_PROXIES", "[canary"),
         ("FINI_BRIDGE__FINI__MAX_IN_FLIGHT", "canary"),
         ("FINI_BRIDGE__METRICS__LISTEN", "canary"),
+        ("FINI_BRIDGE__FINI__RATE", "canary"),
     ];
     let found = problems(LEAST, &overrides);
     let expected = "\
@@ -294,7 +295,8 @@ fn a_wrong_variable_is_told_by_its_name_and_never_with_its_value() {
         FINI_BRIDGE__CONVERSATIONS__BURST | conversations.burst | not one | \"merge\"
         FINI_BRIDGE__SERVER__TRUSTED_PROXIES | server.trusted_proxies | not TOML | a list
         FINI_BRIDGE__FINI__MAX_IN_FLIGHT | fini.max_in_flight | is a text | a whole number
-        FINI_BRIDGE__METRICS__LISTEN | metrics.listen | not an address | 0.0.0.0:9464";
+        FINI_BRIDGE__METRICS__LISTEN | metrics.listen | not an address | 0.0.0.0:9464
+        FINI_BRIDGE__FINI__RATE | fini.rate | not built yet | leave it out";
     assert_found("variables", expected, &found);
 }
 
