@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fini_bridge::app::sandbox::fini::SimulatorConfig;
 use fini_bridge::app::settings::{Environment, Finding, Loaded, Place, Problems, load, schema, table};
 use fini_bridge::domain::clock::SystemClock;
 use serde_json::Value;
@@ -347,6 +348,14 @@ fn a_literal_secret_works_and_is_warned_about_without_being_told() {
     assert!(literal.instead.contains("env:NAME"));
     let shown = loaded.warnings.iter().map(ToString::to_string).collect::<String>() + &table(&loaded.settings);
     assert!(!shown.contains("canary"), "{shown}");
+}
+
+#[test]
+fn nobody_is_warned_about_the_key_that_the_sandbox_prints() {
+    let key = [("FINI_API_KEY", SimulatorConfig::KEY)];
+    let loaded = read(&written(LEAST).path, &key).unwrap_or_else(|problems| panic!("{problems}"));
+    let keys: Vec<&str> = loaded.warnings.iter().map(|warning| warning.key.as_str()).collect();
+    assert_eq!(keys, ["channels"]);
 }
 
 #[test]
