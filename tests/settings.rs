@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fini_bridge::app::sandbox::fini::SimulatorConfig;
 use fini_bridge::app::settings::{Environment, Finding, Loaded, Place, Problems, load, schema, table};
 use fini_bridge::domain::clock::SystemClock;
 use serde_json::Value;
@@ -286,6 +287,7 @@ fn a_wrong_variable_is_told_by_its_name_and_never_with_its_value() {
         ("FINI_BRIDGE__SERVER__TRUSTED_PROXIES", "[canary"),
         ("FINI_BRIDGE__FINI__MAX_IN_FLIGHT", "canary"),
         ("FINI_BRIDGE__METRICS__LISTEN", "canary"),
+        ("FINI_BRIDGE__FINI__RATE", "canary"),
     ];
     let found = problems(LEAST, &overrides);
     let expected = "\
@@ -294,7 +296,8 @@ fn a_wrong_variable_is_told_by_its_name_and_never_with_its_value() {
         FINI_BRIDGE__CONVERSATIONS__BURST | conversations.burst | not one | \"merge\"
         FINI_BRIDGE__SERVER__TRUSTED_PROXIES | server.trusted_proxies | not TOML | a list
         FINI_BRIDGE__FINI__MAX_IN_FLIGHT | fini.max_in_flight | is a text | a whole number
-        FINI_BRIDGE__METRICS__LISTEN | metrics.listen | not an address | 0.0.0.0:9464";
+        FINI_BRIDGE__METRICS__LISTEN | metrics.listen | not an address | 0.0.0.0:9464
+        FINI_BRIDGE__FINI__RATE | fini.rate | not built yet | leave it out";
     assert_found("variables", expected, &found);
 }
 
@@ -345,6 +348,14 @@ fn a_literal_secret_works_and_is_warned_about_without_being_told() {
     assert!(literal.instead.contains("env:NAME"));
     let shown = loaded.warnings.iter().map(ToString::to_string).collect::<String>() + &table(&loaded.settings);
     assert!(!shown.contains("canary"), "{shown}");
+}
+
+#[test]
+fn nobody_is_warned_about_the_key_that_the_sandbox_prints() {
+    let key = [("FINI_API_KEY", SimulatorConfig::KEY)];
+    let loaded = read(&written(LEAST).path, &key).unwrap_or_else(|problems| panic!("{problems}"));
+    let keys: Vec<&str> = loaded.warnings.iter().map(|warning| warning.key.as_str()).collect();
+    assert_eq!(keys, ["channels"]);
 }
 
 #[test]

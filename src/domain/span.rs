@@ -48,9 +48,16 @@ impl Span {
     }
 }
 
+/// As it is written in a configuration: a month of humantime's would not be 30 days.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_duration(self.0).fmt(f)
+        let millis = self.0.as_millis();
+        let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+        match units.into_iter().find(|(_, unit)| millis >= *unit && millis.is_multiple_of(*unit)) {
+            Some((name, unit)) => write!(f, "{}{name}", millis / unit),
+            None if millis == 0 => f.write_str("0s"),
+            None => write!(f, "{millis}ms"),
+        }
     }
 }
 
@@ -88,9 +95,14 @@ impl Size {
     }
 }
 
+/// As it is written in a configuration.
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        bytesize::ByteSize::b(self.0 as u64).display().iec().fmt(f)
+        let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+        match units.into_iter().find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit)) {
+            Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
+            None => write!(f, "{}B", self.0),
+        }
     }
 }
 
@@ -145,3 +157,27 @@ from_text!(
     r"^([0-9]+/|none$)",
     ["none", "120/1h"]
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_shown_as_it_is_written() {
+        let shown = |text: &str| Size::parse(text).unwrap().to_string();
+        let written = ["4MiB", "512KiB", "1500B", "2GiB", "0B"];
+        assert_eq!(written.map(shown), written);
+    }
+
+    #[test]
+    fn a_length_of_time_is_shown_as_it_is_written() {
+        for written in ["0s", "250ms", "75s", "90s", "2m", "24h1m", "36h", "1d", "30d", "90d"] {
+            let span = Span::parse(written).unwrap();
+            assert_eq!(Span::parse(&span.to_string()), Some(span), "{written}");
+        }
+        let shown = |text: &str| Span::parse(text).unwrap().to_string();
+        let written = ["90d", "36h", "75s", "1500ms", "0s"];
+        assert_eq!(written.map(shown), written);
+        assert_eq!(OptionalRate::parse("120/1h").unwrap().to_string(), "120/1h");
+    }
+}

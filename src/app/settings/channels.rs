@@ -97,9 +97,6 @@ const LATER: [&str; 17] = [
     "chatwoot",
 ];
 
-/// Keys of a channel that are on the way: what happens when people take over.
-const LATER_KEYS: [&str; 6] = ["hand_off", "handoff", "hand-off", "escalation", "pause", "late_answers"];
-
 pub(super) fn read(
     reader: &mut Reader<'_>,
     tree: &Node,
@@ -137,15 +134,9 @@ fn is_name(name: &str) -> bool {
 }
 
 fn channel(reader: &mut Reader<'_>, tree: &Node, node: &mut Node, schemas: &Schemas, path: &Path) -> Option<Channel> {
-    let Some(table) = node.table_mut() else {
+    if node.table().is_none() {
         reader.problem(&node.place, path, "is not a table", format!("write the channel as [{path}]"));
         return None;
-    };
-    for key in LATER_KEYS {
-        if let Some(later) = table.remove(key) {
-            let instead = "leave it out: people taking over a chat is planned, and not part of this version";
-            reader.problem(&later.place, &path.key(key), "is not built yet", instead);
-        }
     }
     let platform = platform_name(reader, node, path);
     let shape = schemas.channel(platform);

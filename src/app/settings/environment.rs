@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
+use super::later;
 use super::problems::{Finding, Place, nearest};
 use super::schema::{Schemas, Shape};
 use super::tree::{Hidden, Node, Path, Value, parse_value};
@@ -77,6 +78,9 @@ fn override_key(
         let Some(key) = found else {
             let problem = format!("no key of this name {}", if depth == 0 { "in the configuration" } else { "there" });
             let written = path.key(&segment.to_ascii_lowercase());
+            if later::is_planned(&written) {
+                return Err(Finding::new(place, Problem::new(written.to_string(), later::PROBLEM, later::INSTEAD)));
+            }
             let known: Vec<String> = shape.properties().iter().map(|(key, _)| normal(key)).collect();
             let instead = match nearest(segment, known.iter().map(String::as_str)) {
                 Some(near) => {

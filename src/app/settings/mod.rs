@@ -5,6 +5,7 @@
 
 mod channels;
 mod environment;
+mod later;
 mod problems;
 mod reader;
 mod rules;
@@ -139,6 +140,7 @@ fn settings(
     path: &Path,
 ) -> Option<(Settings, BTreeMap<ChannelName, Channel>)> {
     let root = schemas.root();
+    later::refuse(reader, tree, &tree::Path::default());
     // The channels are judged one by one, each by its platform.
     let channels = tree.table_mut()?.remove("channels");
     reader.judge(tree, root, &tree::Path::default());

@@ -185,6 +185,18 @@ fn a_text_in_html_is_made_plain() {
 }
 
 #[test]
+fn a_comparison_with_what_is_not_there_is_a_failed_message_unless_a_default_is_given() {
+    let read = |when: &str| {
+        let platform = built(&format!("{OPEN}{PLAIN}when = \"{when}\"\n{REPLY}"));
+        said(&events(&*platform, json_webhook(&json!({"id": 1, "chat": 1, "text": "t"})))[0])
+    };
+    assert_eq!(read("item.kind == 'bot'"), "inbound.when: undefined");
+    assert_eq!(read("item.kind != 'bot'"), "inbound.when: undefined");
+    assert_eq!(read("item.kind|default('') == 'bot'"), "when");
+    assert_eq!(read("item.kind|default('') != 'bot'"), "1 t");
+}
+
+#[test]
 fn a_role_is_one_of_three() {
     let platform = built(&format!("{OPEN}{PLAIN}role = 'body.role'\n{REPLY}"));
     let role = |role: Value| {
