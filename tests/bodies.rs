@@ -207,6 +207,30 @@ async fn ten_unsigned_bodies_of_the_worst_shape_cost_at_most_64_mb() {
 }
 
 /// A batch that the shop signs, with these elements.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_whose_senders_hang_up_take_no_more_room_than_others() {
+    let world = world().await;
+    let growth = Growth::begin(&world).await;
+    let body = [br#"{"a":"#.as_slice(), &b"[".repeat(MAX_BODY - 10)].concat();
+    let head = format!("POST /webhooks/token HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", body.len());
+    let request: std::sync::Arc<[u8]> = [head.as_bytes(), &body].concat().into();
+    let until = Instant::now() + Duration::from_secs(4);
+    let floods = (0..6).map(|_| {
+        let (request, address) = (request.clone(), world.process().address.clone());
+        tokio::spawn(async move {
+            while Instant::now() < until {
+                let mut stream = TcpStream::connect(&address).await.unwrap();
+                let _ = stream.write_all(&request).await;
+            }
+        })
+    });
+    for flood in floods.collect::<Vec<_>>() {
+        flood.await.unwrap();
+    }
+    genuine(&world, "afterwards").await;
+    growth.judge(&world, "bodies whose senders hang up", 160 * MB);
+}
+
 fn shop_batch(elements: &[String]) -> Signed {
     senders::shop(format!(r#"{{"messages":[{}]}}"#, elements.join(",")).into_bytes())
 }

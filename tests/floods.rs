@@ -373,6 +373,42 @@ async fn a_connection_in_use_is_not_closed_in_a_flood_of_idle_ones() {
     assert!(flood.closed.load(Ordering::SeqCst) >= 200);
 }
 
+/// Of all threads of the gateway; the system counts in hundredths of a second.
+fn processor_time(world: &World) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", world.process().id())).unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    let ticks: u64 = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// Each of these was once parsed byte by byte: seconds of a processor for one connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_lines_cost_no_more_than_other_bytes() {
+    let mut world = World::prepare(CHANNELS).await;
+    world.serve_at("info").await;
+    everybody_is_served(&world).await;
+    let chunk = |content: &str| format!("{:x}\r\n{content}\r\n", content.len());
+    let refused = |more: &str| format!("POST /webhooks/nobodys HTTP/1.1\r\nhost: a\r\n{more}\r\n\r\n");
+    let chunked = refused("transfer-encoding: chunked");
+    for (what, bytes) in [
+        ("before a head", "\n".repeat(131_000)),
+        ("before a head, with returns", "\r\n".repeat(65_500)),
+        ("in a body that is refused", refused("content-length: 4000000") + &"\n".repeat(4_000_000)),
+        ("behind a body that is refused", refused("content-length: 10") + &"a\n\n".repeat(1_300_000)),
+        ("in chunks that are refused", chunked + &chunk(&"a\n\n".repeat(1_300_000)) + "0\r\n\r\n"),
+    ] {
+        let before = processor_time(&world);
+        let mut stream = connect(&world).await;
+        let _ = timeout(Duration::from_secs(3), stream.write_all(bytes.as_bytes())).await;
+        let _ = timeout(Duration::from_secs(1), stream.read_to_end(&mut Vec::new())).await;
+        drop(stream);
+        webhook(&world).await;
+        let spent = processor_time(&world) - before;
+        eprintln!("{what}: {} ms for {} bytes", spent.as_millis(), bytes.len());
+        assert!(spent < Duration::from_millis(500), "{what}: {spent:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_that_are_too_large_get_431_and_late_ones_408() {
     let world = World::start(CHANNELS).await;

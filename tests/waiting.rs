@@ -26,16 +26,21 @@ use support::fleet::{Fleet, Stores};
 use support::senders::{self, CHANNELS};
 use support::{SOON, World, eventually};
 
-/// Asks with `Prefer: wait` over a connection of its own, and reads up to so many bytes.
-fn ask_and_read(world: &World, id: &str, text: &str, most: usize) -> Vec<u8> {
+/// A question with `Prefer: wait`.
+fn request(id: &str, text: &str) -> Vec<u8> {
     let signed = senders::bridge_message(id, id, text);
     let mut request = "POST /webhooks/bridge HTTP/1.1\r\nhost: bridge\r\nprefer: wait=30\r\n".to_owned();
     for (name, value) in &signed.headers {
         request += &format!("{name}: {value}\r\n");
     }
     request += &format!("content-length: {}\r\n\r\n", signed.body.len());
+    [request.as_bytes(), &signed.body].concat()
+}
+
+/// Asks over a connection of its own, and reads up to so many bytes.
+fn ask_and_read(world: &World, id: &str, text: &str, most: usize) -> Vec<u8> {
     let mut connection = TcpStream::connect(&world.process().address).unwrap();
-    connection.write_all(&[request.as_bytes(), &signed.body].concat()).unwrap();
+    connection.write_all(&request(id, text)).unwrap();
     let mut answer = Vec::new();
     let mut some = [0; 4096];
     while answer.len() < most && !is_whole(&answer) {
@@ -68,6 +73,25 @@ async fn who_hangs_up_in_the_middle_of_the_answer_gets_it_by_the_callback() {
     assert_eq!(calls[0].body["in_reply_to"], json!(["broken-off"]));
     world.until(1, MessageState::Done).await;
     assert_eq!((world.outside.sent().len(), world.fini.ledger().ask_calls), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_more_behind_the_request_and_hangs_up_gets_the_answer_by_the_callback() {
+    let world = World::start(CHANNELS).await;
+    world.fini.change(Change { answer_delay_ms: Some(1000), ..Change::default() });
+    // Some clients end a body with an empty line; others send their next request.
+    for (number, more) in ["\r\n", "GET /livez HTTP/1.1\r\nhost: bridge\r\n\r\n"].into_iter().enumerate() {
+        let id = format!("more-{number}");
+        let request = [request(&id, "hi"), more.into()].concat();
+        let mut connection = TcpStream::connect(&world.process().address).unwrap();
+        connection.write_all(&request).unwrap();
+        let asked = number as u64 + 1;
+        eventually("Fini is asked", SOON, async || (world.fini.ledger().ask_calls == asked).then_some(())).await;
+        drop(connection);
+        world.until(number + 1, MessageState::Done).await;
+        let last = world.outside.sent().pop().unwrap_or_else(|| panic!("nothing behind {more:?}"));
+        assert_eq!(last.body["in_reply_to"], json!([id]), "behind {more:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

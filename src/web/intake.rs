@@ -163,12 +163,12 @@ impl Intake {
         let now = self.clock.now();
         let (raw, place) = match self.receive(channel, request, payload, rest, now).await? {
             Arrival::Answered(answer) => return Ok(answered(&answer)),
-            Arrival::Webhook(raw, place) => (*raw, place),
+            Arrival::Webhook(raw, place) => (*raw, Arc::new(place)),
         };
         let prefer = wait::preference(&raw).filter(|_| channel.platform.answers_in_response());
-        let verified = self.reader.verify(&channel.platform, raw, now).await??;
+        let verified = self.reader.verify(&channel.platform, raw, &place, now).await??;
         let _ = tokio::time::timeout(PREPARE_WITHIN, channel.platform.prepare()).await;
-        match self.reader.parse(&channel.platform, verified).await? {
+        match self.reader.parse(&channel.platform, verified, &place).await? {
             Parsed::Answer(answer) => Ok(answered(&answer)),
             Parsed::Rejected(rejected) => Ok(told(&rejected)),
             Parsed::Events(events) => self.keep(channel, place, events, now, prefer).await,
@@ -224,7 +224,7 @@ impl Intake {
     async fn keep(
         &self,
         channel: &Channel,
-        place: Place,
+        place: Arc<Place>,
         events: Vec<Event>,
         now: Timestamp,
         prefer: Option<Duration>,

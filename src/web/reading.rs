@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::bodies::SMALL_BODY;
+use super::bodies::{Place, SMALL_BODY};
 use super::complexity::is_too_complex;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::DeliveryKey;
@@ -36,21 +36,27 @@ impl Reader {
         &self,
         platform: &Arc<dyn Platform>,
         raw: RawWebhook,
+        place: &Arc<Place>,
         now: Timestamp,
     ) -> Result<Result<Verified, Refused>, Aborted> {
         if raw.body.len() <= SMALL_BODY {
             return Ok(platform.verify(raw, now));
         }
         let platform = Arc::clone(platform);
-        self.verifying.run(move || platform.verify(raw, now)).await
+        self.verifying.run(place, move || platform.verify(raw, now)).await
     }
 
-    pub async fn parse(&self, platform: &Arc<dyn Platform>, webhook: Verified) -> Result<Parsed, Aborted> {
+    pub async fn parse(
+        &self,
+        platform: &Arc<dyn Platform>,
+        webhook: Verified,
+        place: &Arc<Place>,
+    ) -> Result<Parsed, Aborted> {
         let (platform, max_nodes) = (Arc::clone(platform), self.max_nodes);
         if webhook.body().len() <= SMALL_BODY {
             return Ok(parse(platform.as_ref(), &webhook, max_nodes));
         }
-        self.parsing.run(move || parse(platform.as_ref(), &webhook, max_nodes)).await
+        self.parsing.run(place, move || parse(platform.as_ref(), &webhook, max_nodes)).await
     }
 }
 
@@ -71,13 +77,21 @@ impl Thread {
         Ok(Self(sender))
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Aborted> {
+    /// The body counts until its turn has come, whether or not its connection is still there.
+    async fn run<T: Send + 'static>(
+        &self,
+        place: &Arc<Place>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Aborted> {
         let (done, result) = oneshot::channel();
+        let place = Arc::clone(place);
         // Nobody waits any more where the connection is gone.
         let job = move || {
-            if !done.is_closed() {
-                drop(done.send(work()))
+            match done.is_closed() {
+                true => drop(work),
+                false => drop(done.send(work())),
             }
+            drop(place);
         };
         self.0.send(Box::new(job)).map_err(|_| Aborted)?;
         result.await.map_err(|_| Aborted)

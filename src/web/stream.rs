@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::connections::{HEAD_ALLOWANCE, Place};
-use super::head_end::HeadEnd;
+use super::head_end::{Found, HeadEnd};
 
 /// What a request in hand may read beyond what its handler took.
 const READ_AHEAD: usize = 32 * 1024;
@@ -43,10 +43,25 @@ fn at_most_of(space: &mut Space, length: usize) -> ReadBuf<'_> {
     ReadBuf::uninit(space.get_mut(..length).unwrap_or_default())
 }
 
+/// What comes while no request is in hand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Head,
+    /// Nothing that a request can come of: actix throws it away.
+    Waste,
+}
+
+fn search(head_end: &mut HeadEnd, of: Of, bytes: &[u8]) -> Found {
+    match of {
+        Of::Head => head_end.search(bytes),
+        Of::Waste => Found { length: bytes.len(), behind_head: None },
+    }
+}
+
 pub struct Stream {
     io: TcpStream,
     state: Rc<State>,
-    /// Read from the socket and not handed over yet; at most one read.
+    /// Read from the socket and not handed over yet; at most [`HEAD_ALLOWANCE`].
     ahead: BytesMut,
     head_end: HeadEnd,
     /// The end of a head was handed over: actix must parse before it gets more.
@@ -58,7 +73,8 @@ pub struct Stream {
 pub struct State {
     place: Place,
     in_hand: Cell<bool>,
-    /// Of the body of the request in hand, still to be handed over; [`usize::MAX`]: actix knows its end.
+    /// Of the body of the request in hand, still to be handed over; [`usize::MAX`]: actix knows its end. Known,
+    /// and of a request that was answered already: actix ends the connection.
     body_left: Cell<usize>,
     /// Handed over together with the end of the last head.
     behind_head: Cell<usize>,
@@ -106,6 +122,7 @@ impl Stream {
         if self.state.place.is_ending() && self.state.head_begun.get() {
             return Poll::Ready(Ok(()));
         }
+        let of = self.state.comes();
         let at_most = HEAD_ALLOWANCE.saturating_sub(self.state.unparsed.get()).min(buffer.remaining());
         if at_most == 0 {
             return self.state.parse_first(context);
@@ -121,13 +138,14 @@ impl Stream {
                     return if self.state.place.is_ending() { Poll::Ready(Ok(())) } else { Poll::Pending };
                 }
             }
-            let found = self.head_end.search(read.filled());
+            let found = search(&mut self.head_end, of, read.filled());
             let (now, later) = read.filled().split_at_checked(found.length).unwrap_or_default();
             buffer.put_slice(now);
             self.ahead.extend_from_slice(later);
             found
         } else {
-            let found = self.head_end.search(self.ahead.get(..at_most).unwrap_or(&self.ahead));
+            let next = self.ahead.get(..at_most).unwrap_or(&self.ahead);
+            let found = search(&mut self.head_end, of, next);
             self.hand_over(found.length, buffer);
             found
         };
@@ -188,15 +206,17 @@ impl Stream {
         }
     }
 
-    /// Notices a caller who is gone. What else comes waits for the end of the request.
+    /// Notices a caller who is gone, also behind what else comes: some clients end a body with an empty line. That waits
+    /// for the end of the request.
     fn watch(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.state.unparsed.set(0);
-        if self.ahead.is_empty() {
+        while self.ahead.len() < HEAD_ALLOWANCE {
             let mut space = SPACE;
-            let mut read = at_most_of(&mut space, HEAD_ALLOWANCE);
+            let mut read = at_most_of(&mut space, HEAD_ALLOWANCE - self.ahead.len());
             match self.read(context, &mut read) {
                 Poll::Ready(Ok(())) if !read.filled().is_empty() => self.ahead.extend_from_slice(read.filled()),
-                ended => return ended,
+                Poll::Pending => break,
+                closed => return closed,
             }
         }
         *self.state.paused.borrow_mut() = Some(context.waker().clone());
@@ -210,6 +230,11 @@ impl State {
         self.unparsed.set(0);
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn comes(&self) -> Of {
+        let is_waste = self.body_left.get() > 0 || self.held.get() >= LARGEST_HEAD;
+        if is_waste { Of::Waste } else { Of::Head }
     }
 
     fn head_grew(&self, by: usize) {
@@ -251,7 +276,9 @@ impl State {
 
     fn request_ends(&self) {
         self.in_hand.set(false);
-        self.body_left.set(0);
+        if self.body_left.get() == usize::MAX {
+            self.body_left.set(0);
+        }
         self.read_on();
         if !self.write_blocked.get() {
             self.becomes_idle();
