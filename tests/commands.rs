@@ -576,6 +576,9 @@ async fn what_a_platform_said_when_it_refused_is_shown_and_in_no_log() {
         (line["reason"] == "http_503").then_some(line)
     });
     assert!(line.await["detail"].as_str().unwrap().contains("for now: the ticket 812"));
+    let listed = command(&world, &["messages", "list"]);
+    let hint = "1 more waits (http_503): --state received,asking,answered";
+    assert!(listed.out.is_empty() && listed.err.contains(hint), "{}{}", listed.out, listed.err);
     assert!(!world.log().contains("the ticket") && !world.admin("/metrics").await.contains("the ticket"));
 }
 

@@ -34,6 +34,8 @@ macro_rules! from_text {
     };
 }
 
+const DAY: u64 = 24 * 3600;
+
 /// A length of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
@@ -50,7 +52,14 @@ impl Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_duration(self.0).fmt(f)
+        // humantime itself counts in months of 30.44 days: "90d" would come out as "2months 29days 2h 52m 48s".
+        let days = self.0.as_secs() / DAY;
+        let rest = self.0.saturating_sub(Duration::from_secs(days * DAY));
+        match (days, rest.is_zero()) {
+            (0, _) => humantime::format_duration(rest).fmt(f),
+            (_, true) => write!(f, "{days}d"),
+            (_, false) => write!(f, "{days}d {}", humantime::format_duration(rest)),
+        }
     }
 }
 
@@ -145,3 +154,25 @@ from_text!(
     r"^([0-9]+/|none$)",
     ["none", "120/1h"]
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_of_time_is_shown_in_the_units_that_people_write_it_in() {
+        let spans = [
+            ("90d", "90d"),
+            ("24h", "1d"),
+            ("36h", "1d 12h"),
+            ("150s", "2m 30s"),
+            ("0s", "0s"),
+            ("2months", "60d 21h 7m 12s"),
+        ];
+        for (written, shown) in spans {
+            let span = Span::parse(written).unwrap();
+            assert_eq!(span.to_string(), shown, "{written}");
+            assert_eq!(Span::parse(shown), Some(span), "{written}: it can be written as it is shown");
+        }
+    }
+}
