@@ -210,18 +210,18 @@ async fn list(loaded: &Loaded, arguments: List) -> Outcome {
     Ok(())
 }
 
-/// What waits for a reason that is known and has not waited long enough to be listed: a refused key shows at once.
+/// What has not waited long enough to be listed, in channels where something is known to hold it up: a refused key
+/// shows at once, together with all that is behind the one message that it is tried with.
 fn waiting_hint(waiting: &[Story], listed: &[Story]) -> Option<String> {
     let listed: HashSet<MessageId> = listed.iter().map(|story| story.id).collect();
-    let reasons: Vec<&str> = waiting
-        .iter()
-        .filter(|story| !listed.contains(&story.id))
-        .filter_map(|story| story.reason.as_deref())
-        .collect();
-    let each: BTreeSet<String> = reasons.iter().map(|reason| clean(reason)).collect();
-    let each = each.into_iter().collect::<Vec<_>>().join(", ");
-    let (count, verb) = (reasons.len(), if reasons.len() == 1 { "waits" } else { "wait" });
-    (count > 0).then(|| format!("{count} more {verb} ({each}): --state received,asking,answered"))
+    let more: Vec<&Story> = waiting.iter().filter(|story| !listed.contains(&story.id)).collect();
+    let held_up: HashSet<&ChannelName> =
+        more.iter().filter(|story| story.reason.is_some()).map(|story| &story.channel).collect();
+    let reasons: BTreeSet<String> = more.iter().filter_map(|story| story.reason.as_deref().map(clean)).collect();
+    let reasons = reasons.into_iter().collect::<Vec<_>>().join(", ");
+    let count = more.iter().filter(|story| held_up.contains(&story.channel)).count();
+    let verb = if count == 1 { "waits" } else { "wait" };
+    (count > 0).then(|| format!("{count} more {verb} ({reasons}): --state received,asking,answered"))
 }
 
 /// What to ask the store for: states, and how old.
