@@ -34,8 +34,6 @@ macro_rules! from_text {
     };
 }
 
-const DAY: u64 = 24 * 3600;
-
 /// A length of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
@@ -50,15 +48,15 @@ impl Span {
     }
 }
 
+/// As it is written in a configuration: a month of humantime's would not be 30 days.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // humantime itself counts in months of 30.44 days: "90d" would come out as "2months 29days 2h 52m 48s".
-        let days = self.0.as_secs() / DAY;
-        let rest = self.0.saturating_sub(Duration::from_secs(days * DAY));
-        match (days, rest.is_zero()) {
-            (0, _) => humantime::format_duration(rest).fmt(f),
-            (_, true) => write!(f, "{days}d"),
-            (_, false) => write!(f, "{days}d {}", humantime::format_duration(rest)),
+        let millis = self.0.as_millis();
+        let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+        match units.into_iter().find(|(_, unit)| millis >= *unit && millis.is_multiple_of(*unit)) {
+            Some((name, unit)) => write!(f, "{}{name}", millis / unit),
+            None if millis == 0 => f.write_str("0s"),
+            None => write!(f, "{millis}ms"),
         }
     }
 }
@@ -97,9 +95,14 @@ impl Size {
     }
 }
 
+/// As it is written in a configuration.
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        bytesize::ByteSize::b(self.0 as u64).display().iec().fmt(f)
+        let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+        match units.into_iter().find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit)) {
+            Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
+            None => write!(f, "{}B", self.0),
+        }
     }
 }
 
@@ -160,19 +163,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_of_time_is_shown_in_the_units_that_people_write_it_in() {
-        let spans = [
-            ("90d", "90d"),
-            ("24h", "1d"),
-            ("36h", "1d 12h"),
-            ("150s", "2m 30s"),
-            ("0s", "0s"),
-            ("2months", "60d 21h 7m 12s"),
-        ];
-        for (written, shown) in spans {
+    fn a_size_is_shown_as_it_is_written() {
+        let shown = |text: &str| Size::parse(text).unwrap().to_string();
+        let written = ["4MiB", "512KiB", "1500B", "2GiB", "0B"];
+        assert_eq!(written.map(shown), written);
+    }
+
+    #[test]
+    fn a_length_of_time_is_shown_as_it_is_written() {
+        for written in ["0s", "250ms", "75s", "90s", "2m", "24h1m", "36h", "1d", "30d", "90d"] {
             let span = Span::parse(written).unwrap();
-            assert_eq!(span.to_string(), shown, "{written}");
-            assert_eq!(Span::parse(shown), Some(span), "{written}: it can be written as it is shown");
+            assert_eq!(Span::parse(&span.to_string()), Some(span), "{written}");
         }
+        let shown = |text: &str| Span::parse(text).unwrap().to_string();
+        let written = ["90d", "36h", "75s", "1500ms", "0s"];
+        assert_eq!(written.map(shown), written);
+        assert_eq!(OptionalRate::parse("120/1h").unwrap().to_string(), "120/1h");
     }
 }

@@ -70,7 +70,7 @@ async fn what_a_malformed_question_gets_is_a_400_that_names_the_rule() {
         (r#"{"content":"a","botId":"b","metadata":[]}"#, "metadata"),
         (r#"{"content":"a","botId":"b","metadata":{"user_attributes":"x"}}"#, "user_attributes"),
     ] {
-        let response = raw(&fini, reqwest::Method::POST, path, "Bearer fini_simulated_key", body).await;
+        let response = raw(&fini, reqwest::Method::POST, path, "Bearer fini_sandbox_key", body).await;
         let envelope: Value = response.json().unwrap();
         assert_eq!((response.status.as_u16(), &envelope["statusCode"]), (400, &json!(400)), "{body}");
         assert!(envelope["message"].as_str().unwrap().contains(rule), "{envelope}");
@@ -78,7 +78,7 @@ async fn what_a_malformed_question_gets_is_a_400_that_names_the_rule() {
     }
     assert_eq!(post(&fini, path, &json!({"content": "a", "botId": bot, "attachments": [], "new": 1})).await, 200);
     for wrong in ["/v2/other", "/v2/hc-interactions/a/b/public"] {
-        let response = raw(&fini, reqwest::Method::GET, wrong, "Bearer fini_simulated_key", "").await;
+        let response = raw(&fini, reqwest::Method::GET, wrong, "Bearer fini_sandbox_key", "").await;
         assert_eq!(
             (response.status.as_u16(), response.json::<Value>().unwrap()["statusCode"].clone()),
             (404, json!(404))
@@ -99,7 +99,7 @@ async fn a_key_opens_only_its_workspace_and_its_scopes() {
         agents: vec![agent(bot)],
     });
     let fini = SimulatedFini::start(config).await.unwrap();
-    for header in ["", "fini_simulated_key", "Bearer fini_wrong", "Bearer sandbox", "Basic fini_simulated_key"] {
+    for header in ["", "fini_sandbox_key", "Bearer fini_wrong", "Bearer sandbox", "Basic fini_sandbox_key"] {
         let response = raw(&fini, reqwest::Method::GET, "/v2/bots/public", header, "").await;
         assert_eq!(response.status.as_u16(), 401, "{header}");
         assert_eq!(response.json::<Value>().unwrap()["error"], "Unauthorized");
@@ -161,14 +161,14 @@ async fn the_list_refuses_what_its_documents_refuse() {
         ("source=api,fax", "source"),
     ] {
         let path = format!("/v2/hc-interactions/public?{query}");
-        let response = raw(&fini, reqwest::Method::GET, &path, "Bearer fini_simulated_key", "").await;
+        let response = raw(&fini, reqwest::Method::GET, &path, "Bearer fini_sandbox_key", "").await;
         let envelope: Value = response.json().unwrap();
         assert_eq!(response.status.as_u16(), 400, "{query}");
         assert!(envelope["message"].as_str().unwrap().contains(rule), "{query}: {envelope}");
     }
     for query in [&format!("since=0&until={}", 90 * day), "source=api,slack&source=ui&channel[]=chat&limit=100"] {
         let path = format!("/v2/hc-interactions/public?{query}");
-        assert_eq!(raw(&fini, reqwest::Method::GET, &path, "Bearer fini_simulated_key", "").await.status.as_u16(), 200);
+        assert_eq!(raw(&fini, reqwest::Method::GET, &path, "Bearer fini_sandbox_key", "").await.status.as_u16(), 200);
     }
 }
 

@@ -90,7 +90,7 @@ pub async fn raw(fini: &Running, method: reqwest::Method, path: &str, key: &str,
 }
 
 pub async fn post(fini: &Running, path: &str, body: &Value) -> u16 {
-    raw(fini, reqwest::Method::POST, path, "Bearer fini_simulated_key", &body.to_string()).await.status.as_u16()
+    raw(fini, reqwest::Method::POST, path, "Bearer fini_sandbox_key", &body.to_string()).await.status.as_u16()
 }
 
 pub fn unknown<T>(answered: bool, reason: &str) -> Result<T, AskError> {

@@ -16,7 +16,7 @@
 //!
 //! ```json
 //! {"calls":[{"n":1,"at":1749640953000,"endpoint":"ask","method":"POST","path":"/v2/hc-interactions/events/public",
-//!   "key":"fini_simulated_key","role":"user","content":"hi","botId":"…","interactionId":null,"metadata":{},
+//!   "key":"fini_sandbox_key","role":"user","content":"hi","botId":"…","interactionId":null,"metadata":{},
 //!   "conversation":"…","stored":["event id"],"answered":["event id"],"fault":null,"status":200,
 //!   "ended":"answered","endedAt":1749640955000}],
 //!  "listCalls":0,"askCalls":1,"maxConcurrent":1,"overlaps":0,
@@ -129,7 +129,7 @@ pub struct SimulatedAgent {
 
 impl SimulatorConfig {
     /// The key of the workspace that [`Default`] brings.
-    pub const KEY: &'static str = "fini_simulated_key";
+    pub const KEY: &'static str = "fini_sandbox_key";
     /// Its agents.
     pub const SUPPORT: &'static str = "4f5ef695-d03b-4d56-8fef-7f2bd5c17ef3";
     pub const BILLING: &'static str = "9d2f7f0e-5b1c-4a53-9a55-0c1d9c7e6a10";
