@@ -548,6 +548,29 @@ async fn a_failed_message_is_listed_shown_and_tried_again_beside_the_running_gat
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_refused_token_is_told_at_once_with_all_that_is_behind_it() {
+    let world = started(&channels()).await;
+    let path = "/conversations".to_owned();
+    let body = serde_json::json!({ "error": "token revoked" });
+    world.outside.refuse(Refusal { path, times: 1000, status: 401, headers: vec![], body, delivered: false });
+    let chats = ["ticket-1", "ticket-2", "ticket-3"];
+    for (number, chat) in chats.iter().enumerate() {
+        let message = senders::shop_message(&serde_json::json!(chat), &format!("m-{number}"), "hello");
+        world.deliver("shop", message).await;
+    }
+    world.until(chats.len(), MessageState::Answered).await;
+    eventually("they are told of", SOON, async || {
+        let listed = command(&world, &["messages", "list"]);
+        assert!(listed.out.is_empty(), "nothing has failed: {}", listed.out);
+        listed.err.contains("3 more wait (http_401): --state received,asking,answered").then_some(())
+    })
+    .await;
+    let listed = command(&world, &["messages", "list", "--state", "answered"]).ok();
+    let states = listed.lines().skip(1).map(|line| line.contains(", not delivered yet") || line.contains("http_401"));
+    assert_eq!(states.collect::<Vec<_>>(), [true; 3], "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_platform_said_when_it_refused_is_shown_and_in_no_log() {
     let world = started(&channels()).await;
     let refuse = |status, times, words: &str| {
@@ -576,6 +599,9 @@ async fn what_a_platform_said_when_it_refused_is_shown_and_in_no_log() {
         (line["reason"] == "http_503").then_some(line)
     });
     assert!(line.await["detail"].as_str().unwrap().contains("for now: the ticket 812"));
+    let listed = command(&world, &["messages", "list"]);
+    let hint = "1 more waits (http_503): --state received,asking,answered";
+    assert!(listed.out.is_empty() && listed.err.contains(hint), "{}{}", listed.out, listed.err);
     assert!(!world.log().contains("the ticket") && !world.admin("/metrics").await.contains("the ticket"));
 }
 

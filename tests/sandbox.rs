@@ -146,6 +146,7 @@ async fn ones_own_gateway_runs_on_the_simulated_fini_as_the_start_prints_it() {
         assert_eq!(answer.status(), 200);
         assert!(answer.text().await.unwrap().contains("This is a simulated Fini"));
     }
+    assert!(!gateway.log().contains("fini.api_key"), "the sandbox's own key draws no warning:\n{}", gateway.log());
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! `fini-bridge messages`: works on the store, beside a running gateway.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -193,12 +194,34 @@ async fn list(loaded: &Loaded, arguments: List) -> Outcome {
     if arguments.json {
         found.iter().for_each(|story| println!("{}", json!(story)));
     } else {
-        print(loaded, &found);
+        print(loaded, &found, &arguments.state);
     }
     if more {
         eprintln!("there may be more: --limit {}", limit.saturating_mul(10));
     }
+    if arguments.state.is_empty() && !arguments.json {
+        let states = vec![MessageState::Received, MessageState::Asking, MessageState::Answered];
+        let filter = Filter { channel: only, chat, states, since, older_than: None, limit };
+        let waiting: Vec<Story> = store.list(&filter).await?.into_iter().map(with_reason).collect();
+        if let Some(hint) = waiting_hint(&waiting, &found) {
+            eprintln!("{hint}");
+        }
+    }
     Ok(())
+}
+
+/// What has not waited long enough to be listed, in channels where something is known to hold it up: a refused key
+/// shows at once, together with all that is behind the one message that it is tried with.
+fn waiting_hint(waiting: &[Story], listed: &[Story]) -> Option<String> {
+    let listed: HashSet<MessageId> = listed.iter().map(|story| story.id).collect();
+    let more: Vec<&Story> = waiting.iter().filter(|story| !listed.contains(&story.id)).collect();
+    let held_up: HashSet<&ChannelName> =
+        more.iter().filter(|story| story.reason.is_some()).map(|story| &story.channel).collect();
+    let reasons: BTreeSet<String> = more.iter().filter_map(|story| story.reason.as_deref().map(clean)).collect();
+    let reasons = reasons.into_iter().collect::<Vec<_>>().join(", ");
+    let count = more.iter().filter(|story| held_up.contains(&story.channel)).count();
+    let verb = if count == 1 { "waits" } else { "wait" };
+    (count > 0).then(|| format!("{count} more {verb} ({reasons}): --state received,asking,answered"))
 }
 
 /// What to ask the store for: states, and how old.
@@ -219,9 +242,10 @@ fn queries(wanted: &[Wanted]) -> Vec<(Vec<MessageState>, Option<Duration>)> {
     queries
 }
 
-fn print(loaded: &Loaded, found: &[Story]) {
+fn print(loaded: &Loaded, found: &[Story], wanted: &[Wanted]) {
     if found.is_empty() {
-        eprintln!("no such messages");
+        let none = if wanted.is_empty() { "no failed, held or stuck messages" } else { "no such messages" };
+        eprintln!("{none}");
         return;
     }
     let chats: Vec<String> = found.iter().map(|story| story.chat.as_deref().map_or("–".to_owned(), clean)).collect();

@@ -68,6 +68,8 @@ pub fn state(story: &Story) -> String {
     let mut text = story.state.as_str().to_owned();
     if let Some(reason) = &story.reason {
         text.push_str(&format!(": {}", clean(reason)));
+    } else if story.state == MessageState::Answered {
+        text.push_str(", not delivered yet");
     }
     // Of an expired one it is always the same, and is removed like any other.
     let of_expired = story.reason.as_deref().filter(|reason| *reason == EXPIRED).map(|_| EXPIRED_DETAIL);

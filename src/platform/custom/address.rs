@@ -152,13 +152,23 @@ pub fn warnings(key: &'static str, text: &str) -> Vec<Problem> {
     let end = ["{{", "{%", "{#"].into_iter().filter_map(|tag| text.find(tag)).min();
     let Ok(url) = Url::parse(end.and_then(|end| text.get(..end)).unwrap_or(text)) else { return Vec::new() };
     let mut all = Vec::new();
-    if url.scheme() == "http" {
+    if url.scheme() == "http" && !is_loopback(&url) {
         all.push(Problem::new(key, "is plain http: answers and credentials can be read on the way", "https://…"));
     }
     if is_private(&url) {
         all.push(Problem::new(key, "leads into a private network", "ignore this if it is intended"));
     }
     all
+}
+
+/// What is posted there doesn't leave the machine.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
 }
 
 fn is_private(url: &Url) -> bool {

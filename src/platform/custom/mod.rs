@@ -128,7 +128,7 @@ fn only_protocol_keys(config: &Config, problems: &mut Vec<Problem>) {
         problems.push(Problem::new(
             key,
             "doesn't go with the bridge's own protocol (`secret`, `callback_url`, `typing`, `citations`)",
-            "one or the other; the secret of a described chat stands in `verify`",
+            "one or the other; the secret of a chat that you describe stands in `verify`",
         ));
     }
 }

@@ -180,7 +180,20 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
     let given = config.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
     let body_type = given.map_or(BodyType::Json, |(_, value)| BodyType::of(value.0.expose()));
     let body = config.body.as_ref().and_then(|source| template(source, body_type).ok());
-    body.and_then(|body| lint::warning(&body, body_type)).into_iter().collect()
+    let mut all: Vec<Problem> = body.as_ref().and_then(|body| lint::warning(body, body_type)).into_iter().collect();
+    if let Some(Ok(url)) = config.url.as_ref().map(|url| Address::compile("reply.url", url, NAMES))
+        && (config.body.is_none() || body.is_some())
+        && !["chat", "item", "event"]
+            .iter()
+            .any(|name| url.uses(name) || body.as_ref().is_some_and(|body| body.uses(name)))
+    {
+        all.push(Problem::new(
+            "reply.url",
+            "names the chat neither here nor in the body: the answers of all chats go to one place",
+            "{{ chat }} where the chat's id belongs",
+        ));
+    }
+    all
 }
 
 impl Reply {

@@ -172,6 +172,23 @@ fn what_is_allowed_and_risky_is_mentioned() {
             .iter()
             .any(|w| w.starts_with("callback_url is plain http"))
     );
+    assert_eq!(
+        keys("secret = 's'\ncallback_url = 'http://127.0.0.1:9000/'"),
+        ["callback_url leads into a private network"],
+        "nobody reads along within the machine"
+    );
+    let fixed = "[reply]\nurl = 'https://a.example/tickets/chat'\nbody = '{\"text\": {{ text }}}'";
+    assert_eq!(
+        keys(&format!("{VERIFY}{PLAIN}{fixed}")),
+        ["reply.url names the chat neither here nor in the body: the answers of all chats go to one place"]
+    );
+    for named in ["{{ chat }}", "{{ item.ticket }}"] {
+        let toml = format!("{VERIFY}{PLAIN}{}", fixed.replace("tickets/chat", named));
+        assert_eq!(keys(&toml), Vec::<String>::new());
+        let toml =
+            format!("{VERIFY}{PLAIN}{}", fixed.replace("{\"text\"", &format!("{{\"to\": \"{named}\", \"text\"")));
+        assert_eq!(keys(&toml), Vec::<String>::new());
+    }
     assert!(keys(&format!("{OPEN}{PLAIN}{REPLY}")).iter().any(|w| w.starts_with("verify.scheme NOBODY")));
     assert_eq!(keys(&format!("{VERIFY}{PLAIN}{REPLY}")), Vec::<String>::new());
 }
