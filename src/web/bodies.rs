@@ -69,13 +69,7 @@ impl Bodies {
         let mut body = Room::enter(if small { &self.small } else { &self.large }, Vec::new())?;
         let read = async {
             loop {
-                let chunk = tokio::select! {
-                    biased;
-                    _ = &mut body.evicted => return Err(StatusCode::SERVICE_UNAVAILABLE),
-                    chunk = payload.next() => chunk,
-                };
-                let Some(chunk) = chunk else { break };
-                let chunk = chunk.map_err(|_| StatusCode::BAD_REQUEST)?;
+                let Some(chunk) = body.next(&mut payload).await? else { break };
                 let length = body.length + chunk.len();
                 if length > max {
                     return Err(StatusCode::PAYLOAD_TOO_LARGE);
@@ -90,27 +84,20 @@ impl Bodies {
         };
         tokio::time::timeout(BODY_WITHIN, read).await.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
     }
-}
 
-impl Bodies {
     /// Reads to its end what nobody wants, so that the connection can go on: actix closes one whose body is not read.
     /// The limits of [`Bodies::read`], and no memory.
     pub async fn discard(&self, mut payload: web::Payload) -> Result<(), StatusCode> {
         let mut body = Room::enter(&self.small, Vec::new())?;
         let read = async {
             let mut length = 0;
-            loop {
-                let chunk = tokio::select! {
-                    biased;
-                    _ = &mut body.evicted => return Err(StatusCode::SERVICE_UNAVAILABLE),
-                    chunk = payload.next() => chunk,
-                };
-                let Some(chunk) = chunk else { return Ok(()) };
-                length += chunk.map_err(|_| StatusCode::BAD_REQUEST)?.len();
+            while let Some(chunk) = body.next(&mut payload).await? {
+                length += chunk.len();
                 if length > self.max {
                     return Err(StatusCode::PAYLOAD_TOO_LARGE);
                 }
             }
+            Ok(())
         };
         tokio::time::timeout(BODY_WITHIN, read).await.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
     }
@@ -208,6 +195,15 @@ struct Incomplete {
 }
 
 impl Incomplete {
+    /// What comes next of it. 503 where it has been evicted, 400 where it breaks off.
+    async fn next(&mut self, payload: &mut web::Payload) -> Result<Option<Bytes>, StatusCode> {
+        tokio::select! {
+            biased;
+            _ = &mut self.evicted => Err(StatusCode::SERVICE_UNAVAILABLE),
+            chunk = payload.next() => chunk.transpose().map_err(|_| StatusCode::BAD_REQUEST),
+        }
+    }
+
     /// 503 where it has been evicted. `expected` is how long it may become.
     fn append(&mut self, chunk: &[u8], expected: usize) -> Result<(), StatusCode> {
         let mut held = self.room.held();
