@@ -19,7 +19,6 @@ use super::intake::Intake;
 use crate::domain::id::{DeliveryKey, MessageId};
 use crate::pipeline::channel::Channel;
 use crate::pipeline::retry::insist;
-use crate::platform::Part;
 use crate::signature::RawWebhook;
 use crate::store::{AnswerPart, RESPONSE_WITHIN, Store};
 
@@ -84,8 +83,7 @@ pub async fn answer(
 }
 
 fn in_response(channel: &Channel, part: &AnswerPart) -> Option<Value> {
-    let rendered = Part(part.part.clone());
-    channel.platform.answer_in_response(&rendered, part.id, &part.address)
+    channel.platform.answer_in_response(&part.part, part.id, &part.address)
 }
 
 /// An answer on its way to its caller. The last byte is kept back until all before it has left and the
