@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{MessageState, Result, StoreError, Work};
+use super::{MessageState, Result, StoreError, WorkKind};
 use crate::domain::clock::Timestamp;
 use crate::domain::message::{ReplyKind, Role};
 
@@ -38,10 +38,10 @@ pub(super) fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-pub(super) const fn work(work: Work) -> &'static str {
+pub(super) const fn work(work: WorkKind) -> &'static str {
     match work {
-        Work::Turns => "turns",
-        Work::Deliveries => "deliveries",
+        WorkKind::Turns => "turns",
+        WorkKind::Deliveries => "deliveries",
     }
 }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
-use tokio::sync::watch;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{
@@ -49,7 +48,7 @@ pub struct NewMessage {
     /// How long the lane waits for more before its turn starts.
     pub merge_window: Duration,
     /// Somebody waits for the answer in the response: replies are not delivered before this has passed
-    /// or [`stop_waiting`](super::Store::stop_waiting) is called.
+    /// or [`release_response`](super::Responses::release_response) is called.
     pub wait: Option<Duration>,
     /// `enabled = false`: kept, its lane is not scheduled.
     pub dormant: bool,
@@ -81,14 +80,14 @@ pub enum Accepted {
 // ---------------------------------------------------------------------------------------------- leases
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Work {
+pub enum WorkKind {
     Turns,
     Deliveries,
 }
 
 /// Some channels that share a limit, and how many more of their lanes may be worked on now.
 #[derive(Clone, Debug)]
-pub struct Want {
+pub struct LeaseRequest {
     pub channels: Vec<ChannelName>,
     pub limit: usize,
 }
@@ -97,23 +96,22 @@ pub struct Want {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     pub lane: LaneId,
-    pub work: Work,
+    pub work: WorkKind,
     pub fence: i64,
     pub channel: ChannelName,
     pub chat_ref: ChatRef,
 }
 
-/// What came of prolonging a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Renewed {
-    Yes,
-    /// Still ours and not prolonged: somebody writes in the lane at this moment. To be tried again soon.
-    NotNow,
-    /// Somebody else's by now.
-    Lost,
+/// What a look for due lanes found.
+#[derive(Clone, Debug, Default)]
+pub struct Due {
+    /// Those that were due and free, and are the caller's now; those due longest first.
+    pub leases: Vec<Lease>,
+    /// When the next lane of these channels is due; `None`: none is scheduled.
+    pub next: Option<Duration>,
 }
 
-/// When the lane is looked at next.
+/// When a lane that is given back is due again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// When there is something to do: at once if there is by now (turns: when the merge window of the
@@ -121,6 +119,66 @@ pub enum Next {
     WhenNeeded { merge_window: Duration },
     /// Not before this has passed, whatever comes.
     After(Duration),
+}
+
+/// What a process learns when it says that it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heartbeat {
+    /// Its leases hold, and this many processes are alive, itself included.
+    Alive { replicas: u32 },
+    /// It was silent for so long that others took its lanes over: none of its leases holds any more.
+    Lost,
+}
+
+/// The process that works on lanes, as its store sees it. A commit that makes a lane due leases it for this process
+/// at once, where it has room: the usual way of a message needs no look for what is due.
+///
+/// Called while a transaction is open ([`Dispatcher::admit`]) or right after its commit: nothing here may block.
+pub trait Dispatcher: Send + Sync + 'static {
+    /// Room for this lane, if there is any at this moment.
+    fn admit(&self, work: WorkKind, channel: &ChannelName, lane: LaneId) -> Option<Permit>;
+
+    /// The commit has leased this lane.
+    fn start(&self, leased: LeasedLane);
+
+    /// Something becomes due after this, which nobody was leased for.
+    fn due_in(&self, work: WorkKind, after: Duration);
+
+    /// The turn of these messages has ended.
+    fn turn_ended(&self, messages: &[MessageId]);
+}
+
+/// Room for one lane, given back when it is dropped.
+pub struct Permit(Box<dyn Send>);
+
+impl Permit {
+    pub fn new(guard: impl Send + 'static) -> Self {
+        Self(Box::new(guard))
+    }
+}
+
+impl std::fmt::Debug for Permit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Permit")
+    }
+}
+
+/// A lane that a commit leased for this process.
+#[derive(Debug)]
+pub struct LeasedLane {
+    pub lease: Lease,
+    pub permit: Permit,
+    pub head: Head,
+}
+
+/// What there is to do in a lane, as far as the commit that leased it knows.
+#[derive(Debug)]
+pub enum Head {
+    /// It has to be read.
+    Unread,
+    Turns(Box<LaneView>),
+    /// All that waits. The first of them was begun in the same commit.
+    Parts { now: Timestamp, parts: Vec<PendingPart> },
 }
 
 // ---------------------------------------------------------------------------------------------- turns
@@ -163,14 +221,19 @@ pub struct Waiting {
 #[derive(Clone, Debug)]
 pub struct Turn {
     pub id: TurnId,
-    pub generation: u32,
-    pub bot_id: BotId,
+    /// The messages that become it; empty once it has begun.
+    pub members: Vec<MessageId>,
+    /// The delivery keys of its messages, in order.
+    pub in_reply_to: Vec<DeliveryKey>,
+    /// Who wrote it; known until it has begun.
+    pub sender: Option<String>,
     pub role: Role,
     pub content: String,
     pub user_attributes: Map<String, Value>,
     pub address: Address,
-    /// The delivery keys of its messages, in order.
-    pub in_reply_to: Vec<DeliveryKey>,
+    pub bot_id: BotId,
+    /// The conversation it belongs to; one more than the lane's current one begins a new one.
+    pub generation: u32,
     /// When its oldest message was acknowledged.
     pub received_at: Timestamp,
     pub state: TurnState,
@@ -182,6 +245,8 @@ pub struct Turn {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TurnState {
+    /// Only planned: the store doesn't know it.
+    New,
     /// Not asked, or asked with the certainty that nothing came of it.
     Open,
     /// The call may have left and its outcome was never written down: the process died.
@@ -199,30 +264,20 @@ pub enum TurnState {
 
 /// What is written down of a turn whose call ended without telling what became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
+pub enum LookupNote {
     /// From now on: [`TurnState::Unknown`], with no look yet.
-    Begins { answered: bool },
+    Started { answered: bool },
     /// One more look that found nothing.
-    Looked,
+    Missed,
     /// Nothing changes but when it is looked at next.
-    NotLooked,
+    Unchanged,
 }
 
-/// Written before the call, so that a restart knows that it may have left.
-#[derive(Clone, Debug)]
-pub struct Asking {
-    pub turn: TurnId,
-    /// Empty if the turn was begun before; its members don't change.
-    pub members: Vec<MessageId>,
-    pub role: Role,
-    pub content: String,
-    pub user_attributes: Map<String, Value>,
-    pub address: Address,
-    pub bot_id: BotId,
-    /// The lane's current generation from now on. A higher one than before begins a new conversation.
-    pub generation: u32,
-    /// Of this chat and generation; goes to Fini.
-    pub reference: String,
+/// What is written down with a turn before its call, so that a restart knows that it may have left.
+#[derive(Clone, Debug, Default)]
+pub struct Call {
+    /// Of this chat and generation; goes to Fini. `None`: the conversation's id is known, and the rest of it with it.
+    pub reference: Option<String>,
     /// For whom the turn counts; `None`: it doesn't count for any limit.
     pub sender_ref: Option<SenderRef>,
     pub limits: Limits,
@@ -271,6 +326,8 @@ pub struct TurnEnd {
     pub turn: TurnId,
     /// Of a turn that ends before it was ever begun (blank, too many, too old); else empty.
     pub members: Vec<MessageId>,
+    /// Its conversation's id is known: what it is found by needs no more noting.
+    pub is_discovered: bool,
     pub outcome: TurnOutcome,
     pub address: Address,
     pub parts: Vec<NewPart>,
@@ -282,6 +339,15 @@ pub struct TurnEnd {
     pub event_kinds: Vec<String>,
     /// A reset word: what comes after it belongs to this conversation, one that isn't begun yet.
     pub new_generation: Option<u32>,
+}
+
+/// What becomes of the lane when its turn has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterTurn {
+    /// The lease stays.
+    Keep,
+    /// It is given back, unless there is something to do at once.
+    Release { merge_window: Duration },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -339,25 +405,45 @@ pub enum Adopted {
 // ---------------------------------------------------------------------------------------------- deliveries
 
 #[derive(Clone, Debug)]
-pub struct Outgoing {
+pub struct PendingPart {
     pub id: PartId,
     pub turn: TurnId,
     pub address: Address,
     pub part: Part,
     /// When its turn ended.
     pub answered_at: Timestamp,
-    pub state: OutgoingState,
+    pub state: SendState,
     /// Sends that were begun.
     pub attempts: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutgoingState {
+pub enum SendState {
     Pending,
+    /// This holder has just begun it, in the commit that told it so.
+    Begun,
     /// A send was begun and its outcome never written down.
-    Sending {
-        since: Timestamp,
-    },
+    Sending { since: Timestamp },
+}
+
+/// What becomes of the lane when a send has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterSend {
+    /// The lease stays.
+    Keep,
+    /// The send of this part begins, in the same commit.
+    Begin(PartId),
+    /// The lane is given back, unless something waits.
+    Release,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneState {
+    /// The lease stays: what waits has to be read.
+    Kept,
+    /// The next part is being sent.
+    Begun,
+    Released,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -382,7 +468,7 @@ pub enum SendEnd {
     },
 }
 
-// ---------------------------------------------------------------------------------------------- looking
+// ---------------------------------------------------------------------------------------------- messages
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -421,7 +507,7 @@ impl MessageState {
 
 /// A message and everything that is known of its way.
 #[derive(Clone, Debug, Serialize)]
-pub struct Story {
+pub struct MessageDetails {
     pub id: MessageId,
     pub channel: ChannelName,
     /// As the platform names it; where that is very long, a digest. `None`: it could not be read.
@@ -435,12 +521,12 @@ pub struct Story {
     pub detail: Option<String>,
     #[serde(serialize_with = "rfc3339")]
     pub received_at: Timestamp,
-    pub turn: Option<TurnStory>,
-    pub parts: Vec<PartStory>,
+    pub turn: Option<TurnDetails>,
+    pub parts: Vec<PartDetails>,
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct TurnStory {
+pub struct TurnDetails {
     pub id: TurnId,
     pub generation: u32,
     pub bot_id: BotId,
@@ -454,7 +540,7 @@ pub struct TurnStory {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct PartStory {
+pub struct PartDetails {
     pub id: PartId,
     pub kind: ReplyKind,
     /// `pending`, `sending`, `sent`, `failed`, `held`.
@@ -545,13 +631,4 @@ pub struct Stats {
     pub pending_parts: Vec<(ChannelName, u64)>,
     /// How long ago the oldest message came (or was retried) that has neither ended nor been delivered.
     pub oldest_waiting: Option<Duration>,
-}
-
-/// Counts up whenever there may be something new; the number itself means nothing.
-#[derive(Clone)]
-pub struct Bells {
-    pub turns: watch::Receiver<u64>,
-    pub deliveries: watch::Receiver<u64>,
-    /// A turn ended.
-    pub ended: watch::Receiver<u64>,
 }
