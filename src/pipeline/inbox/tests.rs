@@ -7,6 +7,8 @@ use crate::domain::message::Address;
 use crate::http::Http;
 use crate::pipeline::channel::{Conversations, Replies};
 use crate::platform::{self, Common, Surroundings};
+use crate::store::Filter;
+use crate::store::sqlite::{Mode, Sqlite};
 
 const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
 const KEY: [u8; 32] = [7; 32];
@@ -247,4 +249,48 @@ fn one_new_message_makes_it_accepted_and_one_known_a_duplicate() {
     assert_eq!(Outcome::of(&[none, known, new]), Outcome::Accepted);
     assert_eq!(Outcome::of(&[none, known]), Outcome::Duplicate);
     assert_eq!(Outcome::of(&[none]), Outcome::Ignored);
+}
+
+#[tokio::test]
+async fn events_enter_without_http_and_only_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(NOW));
+    let store = Sqlite::open(&folder.path().join("bridge.db"), Mode::Serve, clock).await.unwrap();
+    let metrics = Arc::new(Metrics::default());
+    let inbox = Inbox { store: store.clone(), metrics: metrics.clone(), installation_key: KEY };
+    let channel = channel(&[Accept::Mention], "");
+    let message = |key: &str| {
+        let key = DeliveryKey::new(key);
+        Event::Message(Box::new(with(|message| message.delivery_key = key)))
+    };
+    let hold = Some(Duration::from_secs(30));
+    let take = async |events| inbox.take(&channel, events, NOW, hold).await.unwrap();
+
+    // One message: its replies are held, also when it comes again.
+    let first = take(vec![message("1")]).await;
+    assert_eq!(first.outcome, Outcome::Accepted);
+    let again = take(vec![message("1")]).await;
+    assert_eq!(again.outcome, Outcome::Duplicate);
+    assert!(first.held.is_some() && again.held == first.held);
+
+    // Several: nobody can wait for the answer to one of them.
+    let both = take(vec![message("1"), message("2")]).await;
+    assert_eq!((both.outcome, both.held), (Outcome::Accepted, None));
+
+    // What doesn't count is counted, and what can't be read is kept for a person.
+    let elsewhere = Event::Message(Box::new(with(|message| message.addressed = Addressed::Room)));
+    let nothing = take(vec![elsewhere, Event::Ignored("typing")]).await;
+    assert_eq!((nothing.outcome, nothing.held), (Outcome::Ignored, None));
+    let figures = metrics.encode();
+    let counted =
+        |kind: &str| figures.lines().any(|line| line.contains(&format!("\"{kind}\"")) && line.ends_with(" 1"));
+    assert!(counted("not_addressed") && counted("typing"), "{figures}");
+    let malformed = Malformed { delivery_key: Some(DeliveryKey::new("3")), ..Malformed::new("no text") };
+    let failed = take(vec![message("4"), Event::Malformed(malformed)]).await;
+    assert_eq!(failed.outcome, Outcome::KeptAsFailed);
+
+    let listed = store.list(&Filter { limit: 10, ..Filter::default() }).await.unwrap();
+    let mut states: Vec<_> = listed.iter().map(|found| found.state.as_str()).collect();
+    states.sort_unstable();
+    assert_eq!(states, ["failed", "received", "received", "received"]);
 }
