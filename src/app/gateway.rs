@@ -18,7 +18,8 @@ use crate::fini;
 use crate::http::Http;
 use crate::pipeline::channel::Channel;
 use crate::pipeline::inbox::Inbox;
-use crate::pipeline::{DELIVERIES_AT_ONCE, FiniKey, Foundation, Pipeline};
+use crate::pipeline::response_waiters::ResponseWaiters;
+use crate::pipeline::{DELIVERIES_AT_ONCE, Deps, FiniKey, Pipeline};
 use crate::platform::Platform;
 use crate::store::postgres::Postgres;
 use crate::store::sqlite::Sqlite;
@@ -45,7 +46,6 @@ type Channels = BTreeMap<ChannelName, Arc<Channel>>;
 pub type Connectors = BTreeMap<ChannelName, Arc<dyn Platform>>;
 
 pub struct Gateway {
-    replica: Owner,
     store: Arc<dyn Store>,
     readiness: Readiness,
     pipeline: Pipeline,
@@ -109,9 +109,11 @@ impl Gateway {
         let installation_key = installation_key(store.as_ref(), &public, &readiness, max_connections).await?;
 
         let background_writes = BackgroundWrites::here();
+        let waiters = Arc::<ResponseWaiters>::default();
         let inbox = Inbox { store: store.clone(), metrics: metrics.clone(), installation_key };
         let waiter = ResponseWaiter {
             store: store.clone(),
+            waiters: waiters.clone(),
             readiness: readiness.clone(),
             background: background_writes.clone(),
         };
@@ -136,21 +138,19 @@ impl Gateway {
             tokio::spawn(enforce(store.clone(), retention(settings), metrics.clone())),
             tokio::spawn(prepare(channels.values().map(|channel| channel.platform.clone()).collect())),
         ];
-        let replica = Owner::new(uuid::Uuid::new_v4().to_string());
-        let pipeline = Pipeline::start(Foundation {
+        let pipeline = Pipeline::start(Deps {
             store: store.clone(),
             channels,
             keys,
             clock,
             metrics,
-            owner: replica.clone(),
+            waiters,
             installation_key,
             cache_capacity: settings.conversations.cache_capacity,
         });
         readiness.enter(Phase::Serving);
         let lame_duck = settings.server.lame_duck.0;
         Ok(Self {
-            replica,
             store,
             readiness,
             pipeline,
@@ -172,8 +172,8 @@ impl Gateway {
     }
 
     /// The name that its leases carry.
-    pub fn replica(&self) -> &Owner {
-        &self.replica
+    pub fn replica(&self) -> Owner {
+        self.pipeline.owner()
     }
 
     pub fn store(&self) -> Arc<dyn Store> {
@@ -197,7 +197,7 @@ impl Gateway {
             let _ = public.task.await;
         }
         self.background_writes.finish(WRITTEN_DOWN).await;
-        self.store.leave().await;
+        self.pipeline.leave().await;
         if !ended {
             tracing::warn!("some turns did not end within server.drain_timeout: they go on after the next start");
         }
@@ -288,7 +288,7 @@ fn compose(
         channels.insert(name.clone(), Arc::new(channel));
     }
     let keys = secrets.into_iter().map(|secret| FiniKey {
-        client: fini_client(settings, secret, http, clock),
+        client: Arc::new(fini_client(settings, secret, http, clock)),
         settle: settings.fini.settle.0,
         max_in_flight: usize::try_from(settings.fini.max_in_flight).unwrap_or(usize::MAX),
     });

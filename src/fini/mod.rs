@@ -8,6 +8,7 @@ pub use wire::{Agent, Conversation, Event, EventKind, EventRole, Page};
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde::Deserialize;
 
 use crate::domain::clock::Timestamp;
@@ -42,6 +43,19 @@ impl Default for Config {
             max_in_flight: 512,
         }
     }
+}
+
+/// What the workers ask of one workspace of Fini.
+#[async_trait]
+pub trait Api: Send + Sync + 'static {
+    /// The stored message and what was created while handling it, in Fini's order.
+    async fn generate_answer(&self, ask: &Ask<'_>) -> Result<Vec<Event>, AskError>;
+
+    /// One page.
+    async fn list_conversations(&self, query: &Query) -> Result<Page, ReadError>;
+
+    /// An unknown, deleted or foreign id looks like [`ReadError::Failed`] with 500.
+    async fn get_conversation(&self, id: &InteractionId) -> Result<Conversation, ReadError>;
 }
 
 /// One submission to Generate Answer.
@@ -90,6 +104,19 @@ pub enum AskError {
     },
 }
 
+impl AskError {
+    /// A metric label.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotSent(_) => "not_sent",
+            Self::Throttled { .. } => "throttled",
+            Self::Key { .. } => "key_refused",
+            Self::Rejected { .. } => "rejected",
+            Self::Unknown { .. } => "unknown",
+        }
+    }
+}
+
 /// Why a read gave nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
@@ -105,6 +132,19 @@ pub enum ReadError {
     /// Not reached, lost, timed out, unreadable.
     #[error("no answer from Fini: {0}")]
     NoAnswer(String),
+}
+
+impl ReadError {
+    /// A metric label.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Throttled { .. } => "throttled",
+            Self::Key { .. } => "key_refused",
+            Self::Rejected { .. } => "rejected",
+            Self::Failed { .. } => "failed",
+            Self::NoAnswer(_) => "no_answer",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
