@@ -200,8 +200,13 @@ pub(crate) trait Tx {
     /// Locks the lane of a lease that still holds.
     async fn hold(&self, lease: &Lease) -> Result<Lane>;
 
-    /// For those that only read.
-    async fn check(&self, lease: &Lease) -> Result<()>;
+    /// For those that only read: the lane, unless the lease is lost.
+    async fn check(&self, lease: &Lease) -> Result<Lane>;
+
+    /// One transaction after the other, of all that name this key.
+    async fn serialize(&self, _key: &str) -> Result<()> {
+        Ok(())
+    }
 
     /// Writes back what has changed since the lane was locked.
     async fn save(&self, lane: &Lane) -> Result<()>;
