@@ -30,7 +30,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use serde_json::Value;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use self::address::{check, is_unverified};
@@ -45,7 +44,7 @@ use super::{
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
-use crate::domain::message::{ReportOutcome, Reported};
+use crate::domain::message::{Address, ReportOutcome, Reported};
 use crate::domain::secret::Secret;
 
 const ROWS: u64 = super::retention::ROWS_AT_ONCE as u64;
@@ -230,7 +229,7 @@ impl Store for Postgres {
         self.core.write(|tx| deliveries::sent(tx, lease, part, end).boxed()).await
     }
 
-    async fn moved(&self, lease: &Lease, part: PartId, address: &Value) -> Result<()> {
+    async fn moved(&self, lease: &Lease, part: PartId, address: &Address) -> Result<()> {
         self.core.write(|tx| deliveries::moved(tx, lease, part, address).boxed()).await
     }
 
