@@ -155,7 +155,7 @@ impl<W: Worker> Pool<W> {
                 Err(_) => lane.is_stopping(),
             };
             if is_left {
-                guard.release_after = None;
+                guard.disarm();
             }
             if let Err(error) = ended {
                 tracing::warn!(chat = %lane.lease.chat_ref, %error, "the work in a chat can't go on here");
@@ -274,7 +274,7 @@ impl<W: Worker> Pool<W> {
 struct LaneGuard<W: Worker> {
     pool: Arc<Pool<W>>,
     lease: Lease,
-    /// `None`: it has been given back.
+    /// `None`: it has been given back, or is somebody else's.
     release_after: Option<Duration>,
 }
 
@@ -282,6 +282,10 @@ impl<W: Worker> LaneGuard<W> {
     fn new(pool: &Arc<Pool<W>>, lease: &Lease, release_after: Option<Duration>) -> Self {
         pool.active.fetch_add(1, Ordering::SeqCst);
         Self { pool: pool.clone(), lease: lease.clone(), release_after }
+    }
+
+    fn disarm(&mut self) {
+        self.release_after = None;
     }
 }
 

@@ -95,7 +95,8 @@ impl Pipeline {
         let mapping = Arc::new(mapping::Mapping::new(deps.cache_capacity));
         let discoveries: Vec<_> =
             (0..deps.keys.len()).map(|key| discovery::Discovery::new(&deps, &mapping, key)).collect();
-        for discovery in discoveries.iter().cloned() {
+        for discovery in &discoveries {
+            let discovery = discovery.clone();
             background.spawn(stop.clone().run_until_cancelled_owned(async move { discovery.run().await }));
         }
         let (wake_turns, wake_deliveries) = (Arc::new(Notify::new()), Arc::new(Notify::new()));

@@ -1,7 +1,5 @@
 //! What to do next in a lane, from what it looks like. Pure: it decides, others act.
 
-use std::time::Duration;
-
 use super::channel::{Accept, Burst, Channel};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::TurnId;

@@ -51,7 +51,7 @@ const WEBHOOK_WITHIN: Duration = Duration::from_secs(15);
 const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 /// A connection without a word for longer is taken for dead by some.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// A message's story is looked at when the store rings, and at least and at most this often.
+/// How often a message that was sent from the page is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A message that isn't settled by then won't be watched further.
 const WATCHED_FOR: Duration = Duration::from_secs(15 * 60);
