@@ -5,20 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
-use std::collections::HashMap;
-use std::num::NonZeroU32;
 use tokio_util::sync::CancellationToken;
 
 use super::Foundation;
 use super::channel::{Channel, OnUnknown};
 use super::dispatch::{Held, Worker};
 use super::gate::{Gate, Room};
+use super::rate_limit::Wait;
 use super::retry::{backoff, insist, told_or};
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
-use crate::domain::id::{ChannelName, LaneId, PartId};
+use crate::domain::id::PartId;
 use crate::platform::{Delivery, Idempotency, Part, SendError, SendFailure};
 use crate::store::{Next, Outgoing, OutgoingState, SendEnd, StoreError, Work};
 
@@ -30,44 +27,13 @@ const REPORTED_WITHIN: Duration = Duration::from_secs(10);
 const MOST_MOVES: usize = 3;
 /// Chats of one channel that are delivered to at once.
 pub const DELIVERIES_AT_ONCE: usize = 64;
-/// Platforms tolerate short bursts above their sustained rate.
-const BURST: NonZeroU32 = NonZeroU32::new(3).unwrap();
+/// A lane that has to wait longer for its rate gives its place to another.
+const WAIT_IN_PLACE: Duration = Duration::from_secs(2);
 
 pub struct Deliveries {
     foundation: Arc<Foundation>,
     rooms: Vec<Room>,
-    paces: HashMap<ChannelName, Paces>,
     stop: CancellationToken,
-}
-
-struct Paces {
-    channel: DefaultDirectRateLimiter,
-    /// `None`: no gap between the parts of a chat.
-    chat: Option<DefaultKeyedRateLimiter<LaneId>>,
-}
-
-impl Paces {
-    fn new(channel: &Channel) -> Self {
-        let pace = channel.platform.pace();
-        let per_second = NonZeroU32::new(pace.per_second).unwrap_or(NonZeroU32::MIN);
-        let chat = Quota::with_period(pace.per_chat).map(|quota| RateLimiter::keyed(quota.allow_burst(BURST)));
-        Self { channel: RateLimiter::direct(Quota::per_second(per_second)), chat }
-    }
-
-    async fn wait(&self, lane: LaneId) {
-        let clock = DefaultClock::default();
-        if let Some(chat) = &self.chat {
-            while let Err(not_yet) = chat.check_key(&lane) {
-                tokio::time::sleep(not_yet.wait_time_from(clock.now())).await;
-            }
-            if chat.len() > 10_000 {
-                chat.retain_recent();
-            }
-        }
-        while let Err(not_yet) = self.channel.check() {
-            tokio::time::sleep(not_yet.wait_time_from(clock.now())).await;
-        }
-    }
 }
 
 /// Whether the lane's next part may follow at once.
@@ -104,8 +70,7 @@ impl Deliveries {
             Room::new(gate, vec![channel.name.clone()], DELIVERIES_AT_ONCE)
         };
         let rooms = foundation.channels.values().map(room).collect();
-        let paces = foundation.channels.values().map(|channel| (channel.name.clone(), Paces::new(channel))).collect();
-        Self { foundation, rooms, paces, stop }
+        Self { foundation, rooms, stop }
     }
 
     async fn deliver(&self, held: &Held) -> Result<(), StoreError> {
@@ -162,12 +127,18 @@ impl Deliveries {
                 return self.finish(held, channel, part, end).await;
             }
         }
-        if let Some(paces) = self.paces.get(&channel.name) {
-            tokio::select! {
-                () = paces.wait(held.lease.lane) => {}
+        let lane = held.lease.lane;
+        match channel.limiter.try_acquire(lane) {
+            Ok(()) => {}
+            Err(Wait(wait)) if wait > WAIT_IN_PLACE => {
+                self.foundation.store.release(&held.lease, Next::After(wait)).await?;
+                return Ok(Lane::Released);
+            }
+            Err(Wait(_)) => tokio::select! {
+                () = channel.limiter.acquire(lane) => {}
                 // No call is open: another replica may wait here just as well.
                 () = self.stop.cancelled() => return self.hand_back(held).await,
-            }
+            },
         }
         self.foundation.store.sending(&held.lease, part.id).await?;
         failpoint::reach("delivery.sending");
@@ -180,6 +151,7 @@ impl Deliveries {
             Ok(receipt) => {
                 failpoint::reach("delivery.taken");
                 room.gate.worked();
+                channel.limiter.taken();
                 return self.finish(held, channel, part, SendEnd::Sent(receipt)).await;
             }
             Err(failure) => failure,
@@ -189,6 +161,11 @@ impl Deliveries {
         let end = match error {
             SendError::Retry { reason, after } => {
                 SendEnd::Deferred { after: told_or(after, RETRY_FIRST, RETRY_LONGEST, attempt), reason, detail }
+            }
+            SendError::Throttled { reason, after, scope } => {
+                let after = told_or(after, RETRY_FIRST, RETRY_LONGEST, attempt);
+                channel.limiter.throttled(lane, scope, after);
+                SendEnd::Deferred { after, reason, detail }
             }
             SendError::Credential { reason } => {
                 room.gate.refused();

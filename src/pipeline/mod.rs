@@ -11,6 +11,7 @@ mod lookup;
 mod mapping;
 pub mod people;
 mod plan;
+pub mod rate_limit;
 pub mod retry;
 mod turn;
 

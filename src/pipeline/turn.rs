@@ -26,7 +26,7 @@ use super::retry::{backoff, insist};
 use super::{FiniKey, Foundation};
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
-use crate::domain::id::{BotId, ChannelName, DeliveryKey, InteractionId, MessageId, PartId, SenderRef, TurnId};
+use crate::domain::id::{BotId, ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, PartId, SenderRef, TurnId};
 use crate::domain::message::{Reply, ReplyKind, Role};
 use crate::fini::{Ask, AskError, Event, EventKind, Target};
 use crate::platform::Rendering;
@@ -318,7 +318,7 @@ impl Turns {
         let begun = Instant::now();
         let outcome = {
             let _in_flight = self.foundation.metrics.fini_in_flight();
-            with_typing(channel, &question, key.client.generate_answer(&ask)).await
+            with_typing(channel, held.lease.lane, &question, key.client.generate_answer(&ask)).await
         };
         let label = outcome.as_ref().map_or_else(ask_outcome, |_| "ok");
         self.foundation.metrics.fini_call("generate_answer", label, begun.elapsed());
@@ -542,20 +542,25 @@ fn replies(role: Role, events: &[Event]) -> Vec<Reply> {
 }
 
 /// Shows that somebody is writing for as long as the answer takes.
-async fn with_typing<T>(channel: &Channel, question: &Question, answer: impl Future<Output = T>) -> T {
+async fn with_typing<T>(channel: &Channel, lane: LaneId, question: &Question, answer: impl Future<Output = T>) -> T {
     let Some(lasts) = channel.platform.typing_lasts().filter(|_| question.role == Role::User) else {
         return answer.await;
     };
     tokio::select! {
         answer = answer => answer,
-        never = type_on(channel, question, lasts) => match never {},
+        never = type_on(channel, lane, question, lasts) => match never {},
     }
 }
 
-async fn type_on(channel: &Channel, question: &Question, lasts: Duration) -> Infallible {
+/// A sign that has to leave the rate to replies is tried again before long.
+async fn type_on(channel: &Channel, lane: LaneId, question: &Question, lasts: Duration) -> Infallible {
     loop {
-        channel.platform.typing(&question.address).await;
-        tokio::time::sleep(lasts).await;
+        if channel.limiter.acquire_spare(lane) {
+            channel.platform.typing(&question.address).await;
+            tokio::time::sleep(lasts).await;
+        } else {
+            tokio::time::sleep(lasts / 4).await;
+        }
     }
 }
 

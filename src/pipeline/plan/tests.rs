@@ -7,6 +7,7 @@ use crate::domain::clock::ManualClock;
 use crate::domain::id::{ChannelName, ChatRef, LaneId, TurnId};
 use crate::http::Http;
 use crate::pipeline::channel::{Conversations, Replies};
+use crate::pipeline::rate_limit::RateLimiter;
 use crate::platform::{self, Common, Surroundings};
 use crate::store::Work;
 
@@ -28,6 +29,7 @@ fn channel(conversations: &str) -> Channel {
         accept: vec![Accept::Direct],
         conversations: toml::from_str::<Conversations>(conversations).unwrap(),
         replies: Replies { failure_text: "Sorry.".to_owned(), ..Replies::default() },
+        limiter: RateLimiter::unlimited(),
         keep: Duration::from_secs(30 * DAY),
         key: 0,
     }
