@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::domain::clock::Timestamp;
 use crate::store::retention::{EXPIRED, EXPIRED_DETAIL};
-use crate::store::{MessageState, PartDetails, MessageDetails};
+use crate::store::{MessageDetails, MessageState, PartDetails};
 
 /// Something that happened to a message.
 pub struct Step {

@@ -15,7 +15,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::{BotId, InteractionId};
 use crate::domain::message::Role;
 use crate::domain::secret::Secret;
-use crate::domain::span::Span;
+use crate::domain::span::{OptionalRate, Span};
 
 /// `[fini]`
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
@@ -31,6 +31,9 @@ pub struct Config {
     pub settle: Span,
     /// Calls at once, per key and process; then chats wait in turn.
     pub max_in_flight: u32,
+    /// In no window of that length more calls of one key, by all that share the store; the bridge stays 5 % below.
+    /// `"none"`: as many as come.
+    pub rate: OptionalRate,
 }
 
 impl Default for Config {
@@ -41,6 +44,7 @@ impl Default for Config {
             timeout: Span::secs(120),
             settle: Span::secs(30),
             max_in_flight: 512,
+            rate: OptionalRate(None),
         }
     }
 }

@@ -86,11 +86,11 @@ impl Worker for Deliveries {
 
 impl Deliveries {
     /// `wake` is told when there is room for a lane again.
-    pub fn new(deps: &Arc<Deps>, rates: &super::Rates, wake: &Arc<Notify>) -> Self {
+    pub fn new(deps: &Arc<Deps>, wake: &Arc<Notify>) -> Self {
         let group = |channel: &Arc<Channel>| {
             let breaker = CircuitBreaker::new(channel.name.to_string(), deps.metrics.clone());
-            let rate = rates.get(&channel.name).cloned();
-            ConcurrencyGroup::new(breaker, vec![channel.name.clone()], DELIVERIES_AT_ONCE, rate, wake.clone())
+            let (channels, paced) = (vec![channel.name.clone()], Some(channel.clone()));
+            ConcurrencyGroup::new(breaker, channels, DELIVERIES_AT_ONCE, paced, wake.clone())
         };
         Self { deps: deps.clone(), groups: deps.channels.values().map(group).collect() }
     }
@@ -169,6 +169,7 @@ impl Outgoing<'_> {
             Ok(receipt) => {
                 failpoint::reach("delivery.taken");
                 self.group.breaker.on_success();
+                channel.limiter.taken();
                 self.sent(part, SendEnd::Sent(receipt), next, now).await
             }
             Err(failure) => self.not_sent(part, failure).await,
@@ -210,6 +211,11 @@ impl Outgoing<'_> {
         let end = match error {
             SendError::Retry { reason, after } => {
                 SendEnd::Deferred { after: retry_after_or(after, RETRY_FIRST, RETRY_LONGEST, attempt), reason, detail }
+            }
+            SendError::Throttled { reason, after, scope } => {
+                let after = retry_after_or(after, RETRY_FIRST, RETRY_LONGEST, attempt);
+                channel.limiter.throttled(lease.lane, scope, after);
+                SendEnd::Deferred { after, reason, detail }
             }
             SendError::Credential { reason } => {
                 breaker.on_auth_failure();

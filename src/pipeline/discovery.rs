@@ -225,9 +225,7 @@ impl Discovery {
         }
         let Ok(mut state) = self.state.lock() else { return Ok(()) };
         let now = Instant::now();
-        state
-            .wanted
-            .retain(|key, wanted| !found.contains(key) && now.duration_since(wanted.asked_for) < FORGET_AFTER);
+        state.wanted.retain(|key, wanted| !found.contains(key) && now.duration_since(wanted.asked_for) < FORGET_AFTER);
         for conversation in searched {
             if let Some(wanted) = state.wanted.get_mut(&(conversation.lane, conversation.generation))
                 && wanted.next_look <= begun

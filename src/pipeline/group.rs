@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::breaker::{BreakerState, CircuitBreaker};
+use super::channel::Channel;
 use super::rate_limit::{RateLimiter, Wait};
 use crate::domain::id::{ChannelName, LaneId};
 
@@ -14,8 +15,8 @@ pub struct ConcurrencyGroup {
     pub breaker: CircuitBreaker,
     channels: Vec<ChannelName>,
     limit: usize,
-    /// Each lane needs a token, too.
-    rate: Option<Arc<RateLimiter>>,
+    /// Where each lane needs a token of a channel's pace, too.
+    paced: Option<Arc<Channel>>,
     used: AtomicUsize,
     /// Lanes are due that found no room. What becomes due now waits behind them.
     has_backlog: AtomicBool,
@@ -40,11 +41,15 @@ impl ConcurrencyGroup {
         breaker: CircuitBreaker,
         channels: Vec<ChannelName>,
         limit: usize,
-        rate: Option<Arc<RateLimiter>>,
+        paced: Option<Arc<Channel>>,
         wake: Arc<Notify>,
     ) -> Arc<Self> {
         let (used, has_backlog) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Arc::new(Self { breaker, channels, limit, rate, used, has_backlog, wake })
+        Arc::new(Self { breaker, channels, limit, paced, used, has_backlog, wake })
+    }
+
+    fn rate(&self) -> Option<&RateLimiter> {
+        self.paced.as_ref().map(|channel| &channel.limiter)
     }
 
     pub fn has(&self, channel: &ChannelName) -> bool {
@@ -67,7 +72,7 @@ impl ConcurrencyGroup {
 
     /// A token for what comes next in the lane.
     pub fn take_token(&self, lane: LaneId) -> Result<(), Wait> {
-        let Some(rate) = &self.rate else { return Ok(()) };
+        let Some(rate) = self.rate() else { return Ok(()) };
         rate.try_acquire(lane).inspect_err(|_| {
             if rate.available() == 0 {
                 self.has_backlog.store(true, Ordering::SeqCst);
@@ -85,7 +90,7 @@ impl ConcurrencyGroup {
             BreakerState::HalfOpen | BreakerState::Open => 0,
         };
         let wanted = if self.has_backlog.load(Ordering::SeqCst) { free } else { free.div_ceil(2) };
-        let wanted = self.rate.as_ref().map_or(wanted, |rate| wanted.min(rate.available()));
+        let wanted = self.rate().map_or(wanted, |rate| wanted.min(rate.available()));
         (0..wanted).map_while(|_| self.take_below(self.limit)).collect()
     }
 
@@ -103,7 +108,7 @@ impl ConcurrencyGroup {
     /// When there is room again, where that is a matter of time.
     pub fn opens_in(&self) -> Option<Duration> {
         let breaker = self.breaker.lets_through_in();
-        let waiting = self.rate.as_ref().filter(|_| self.has_backlog.load(Ordering::SeqCst));
+        let waiting = self.rate().filter(|_| self.has_backlog.load(Ordering::SeqCst));
         breaker.max(waiting.and_then(|rate| rate.ready_in()))
     }
 }

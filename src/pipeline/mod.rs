@@ -13,14 +13,14 @@ mod mapping;
 mod membership;
 pub mod people;
 mod plan;
-mod rate_limit;
+pub mod rate_limit;
 mod replies;
 pub mod response_waiters;
 pub mod retry;
 mod turn;
 mod unknown_outcome;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,13 +61,12 @@ pub struct Deps {
     pub metrics: Arc<Metrics>,
     /// Told of each turn that ends.
     pub waiters: Arc<ResponseWaiters>,
+    /// Told how many processes share the store, this one included.
+    pub replicas: watch::Sender<u32>,
     /// See [`Store::installation_key`](crate::store::Replica::installation_key).
     pub installation_key: [u8; 32],
     pub cache_capacity: u64,
 }
-
-/// How fast parts may leave, by channel.
-type Rates = Arc<HashMap<ChannelName, Arc<rate_limit::RateLimiter>>>;
 
 /// The running workers.
 pub struct Pipeline {
@@ -90,8 +89,7 @@ impl Pipeline {
         let deps = Arc::new(deps);
         let (stop, abort, end) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let background = TaskTracker::new();
-        let (replicas_seen, replicas) = watch::channel(1);
-        let rates: Rates = Arc::new(deps.channels.keys().map(|name| (name.clone(), Arc::new(rate_limit::RateLimiter))).collect());
+        let replicas = deps.replicas.subscribe();
         let mapping = Arc::new(mapping::Mapping::new(deps.cache_capacity));
         let discoveries: Vec<_> =
             (0..deps.keys.len()).map(|key| discovery::Discovery::new(&deps, &mapping, key)).collect();
@@ -100,8 +98,8 @@ impl Pipeline {
             background.spawn(stop.clone().run_until_cancelled_owned(async move { discovery.run().await }));
         }
         let (wake_turns, wake_deliveries) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let turns = turn::Turns::new(&deps, mapping, discoveries, rates.clone(), &wake_turns);
-        let deliveries = delivery::Deliveries::new(&deps, &rates, &wake_deliveries);
+        let turns = turn::Turns::new(&deps, mapping, discoveries, &wake_turns);
+        let deliveries = delivery::Deliveries::new(&deps, &wake_deliveries);
         let store = deps.store.clone();
         let pools = Pools {
             turns: Arc::new(Pool::new(turns, store.clone(), wake_turns, abort.clone())),
@@ -115,11 +113,14 @@ impl Pipeline {
             let (turns, deliveries) = (turns.clone(), deliveries.clone());
             Arc::new(StoreDispatcher { membership, waiters: waiters.clone(), turns, deliveries })
         };
-        let heartbeat = membership::keep_alive(store.clone(), current, replicas_seen, dispatcher);
+        let heartbeat = membership::keep_alive(store.clone(), current, deps.replicas.clone(), dispatcher);
         background.spawn(end.clone().run_until_cancelled_owned(heartbeat));
         if store.is_shared() {
             let waiters = deps.waiters.clone();
-            let watch = { let store = store.clone(); async move { waiters.watch(store).await } };
+            let watch = {
+                let store = store.clone();
+                async move { waiters.watch(store).await }
+            };
             background.spawn(end.clone().run_until_cancelled_owned(watch));
         }
         Self { store, pools, membership, replicas, stop, abort, background, end }

@@ -262,4 +262,4 @@ pub fn reference(installation_key: &[u8; 32], lease: &Lease, generation: u32) ->
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -62,8 +62,7 @@ impl ResponseWaiters {
 
     pub fn wait_for(self: &Arc<Self>, message: MessageId) -> ResponseWait {
         let mut waiting = self.lock();
-        let waited =
-            waiting.entry(message).or_insert_with(|| Waited { ended: CancellationToken::new(), waiters: 0 });
+        let waited = waiting.entry(message).or_insert_with(|| Waited { ended: CancellationToken::new(), waiters: 0 });
         waited.waiters += 1;
         ResponseWait { waiters: self.clone(), message, ended: waited.ended.clone() }
     }

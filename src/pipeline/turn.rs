@@ -1,7 +1,7 @@
 //! The conversation worker: takes what waits in a lane, asks Fini, and ends the turn with its replies in the
 //! outbox. Each step is written down before the next one begins, so that another process can go on from it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -22,7 +22,6 @@ use super::lookup::{self, lookup};
 use super::mapping::Mapping;
 use super::people::sender_ref;
 use super::plan::{self, Ending, Plan, REFERENCE_ATTRIBUTE};
-use super::rate_limit;
 use super::replies;
 use super::retry::{backoff, retry_until_written};
 use super::unknown_outcome::{LOOK_AGAIN, PoisonTracker, Verdict, resolve};
@@ -55,8 +54,6 @@ pub struct Turns {
     mapping: Arc<Mapping>,
     discoveries: Vec<Arc<Discovery>>,
     groups: Vec<Arc<ConcurrencyGroup>>,
-    /// The channels' paces, for typing signs.
-    rates: Arc<HashMap<ChannelName, Arc<rate_limit::RateLimiter>>>,
     /// Of channels with `max_turns_per_channel`: this process begins their turns one after the other, so that it lets
     /// no more than one too many through.
     budgets: BTreeMap<ChannelName, Mutex<()>>,
@@ -85,7 +82,9 @@ type NextView = Option<Box<LaneView>>;
 enum ConversationChoice {
     Continue(InteractionId),
     /// Nothing has come of it so far, by this reference.
-    Begin { reference: String },
+    Begin {
+        reference: String,
+    },
     /// Its id isn't known yet; it is waited for this long.
     AwaitDiscovery(Duration),
     /// Its id won't be known: another conversation has to be begun.
@@ -124,13 +123,7 @@ impl Worker for Turns {
 
 impl Turns {
     /// `wake` is told when there is room for a lane again.
-    pub fn new(
-        deps: &Arc<Deps>,
-        mapping: Arc<Mapping>,
-        discoveries: Vec<Arc<Discovery>>,
-        rates: Arc<HashMap<ChannelName, Arc<rate_limit::RateLimiter>>>,
-        wake: &Arc<Notify>,
-    ) -> Self {
+    pub fn new(deps: &Arc<Deps>, mapping: Arc<Mapping>, discoveries: Vec<Arc<Discovery>>, wake: &Arc<Notify>) -> Self {
         let group = |(index, key): (usize, &FiniKey)| {
             let channels = deps.channels.values().filter(|channel| channel.key == index && channel.enabled);
             let channels = channels.map(|channel| channel.name.clone()).collect();
@@ -145,7 +138,6 @@ impl Turns {
             mapping,
             discoveries,
             groups,
-            rates,
             budgets,
             poison: PoisonTracker::new(),
             late_lines: RateLimiter::direct(LATE_LINES),
@@ -232,19 +224,14 @@ impl Turns {
         }
         let turn = Arc::new(turn);
         let (target, reference, noted) = match &choice {
-            ConversationChoice::Continue(id) => {
-                (Target::Conversation(id), self.reference(step, turn.generation), None)
-            }
+            ConversationChoice::Continue(id) => (Target::Conversation(id), self.reference(step, turn.generation), None),
             ConversationChoice::Begin { reference } => {
                 (Target::Agent(&turn.bot_id), reference.clone(), Some(reference.clone()))
             }
             ConversationChoice::AwaitDiscovery(_) | ConversationChoice::StartOver => return Ok(None),
         };
-        let call = Call {
-            reference: noted,
-            sender_ref: self.counts_for(step, &turn),
-            limits: channel.conversations.limits(),
-        };
+        let call =
+            Call { reference: noted, sender_ref: self.counts_for(step, &turn), limits: channel.conversations.limits() };
         failpoint::reach("turn.planned");
         *uncalled = Some(turn.id);
         let mut user_attributes = match self.begin_call(step, &turn, &call).await? {
@@ -270,7 +257,7 @@ impl Turns {
         let begun = Instant::now();
         let outcome = {
             let _in_flight = self.deps.metrics.fini_in_flight();
-            self.with_typing(step, &turn, step.key.client.generate_answer(&ask)).await
+            with_typing(step, &turn, step.key.client.generate_answer(&ask)).await
         };
         let label = outcome.as_ref().map_or_else(AskError::code, |_| "ok");
         self.deps.metrics.fini_call("generate_answer", label, begun.elapsed());
@@ -523,28 +510,22 @@ impl Turns {
         self.poison.ended(end.turn).await;
         Ok((next, end))
     }
+}
 
-    /// Shows that somebody is writing for as long as the answer takes.
-    async fn with_typing<T>(&self, step: &Step<'_>, turn: &Turn, answer: impl Future<Output = T>) -> T {
-        let Some(lasts) = step.channel.platform.typing_lasts().filter(|_| turn.role == Role::User) else {
-            return answer.await;
-        };
-        let rate = self.rates.get(&step.channel.name);
-        tokio::select! {
-            answer = answer => answer,
-            never = keep_typing(step, turn, lasts, rate) => match never {},
-        }
+/// Shows that somebody is writing for as long as the answer takes.
+async fn with_typing<T>(step: &Step<'_>, turn: &Turn, answer: impl Future<Output = T>) -> T {
+    let Some(lasts) = step.channel.platform.typing_lasts().filter(|_| turn.role == Role::User) else {
+        return answer.await;
+    };
+    tokio::select! {
+        answer = answer => answer,
+        never = keep_typing(step, turn, lasts) => match never {},
     }
 }
 
-async fn keep_typing(
-    step: &Step<'_>,
-    turn: &Turn,
-    lasts: Duration,
-    rate: Option<&Arc<rate_limit::RateLimiter>>,
-) -> Infallible {
+async fn keep_typing(step: &Step<'_>, turn: &Turn, lasts: Duration) -> Infallible {
     loop {
-        if rate.is_none_or(|rate| rate.acquire_spare(step.lane.lease.lane)) {
+        if step.channel.limiter.acquire_spare(step.lane.lease.lane) {
             step.channel.platform.typing(&turn.address).await;
         }
         tokio::time::sleep(lasts).await;

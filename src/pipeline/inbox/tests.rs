@@ -30,6 +30,7 @@ fn channel(accept: &[Accept], conversations: &str) -> Channel {
         accept: accept.to_vec(),
         conversations: toml::from_str::<Conversations>(conversations).unwrap(),
         replies: Replies::default(),
+        limiter: crate::pipeline::rate_limit::RateLimiter::unlimited(),
         keep: Duration::from_secs(30 * 24 * 3600),
         key: 0,
     }

@@ -7,14 +7,16 @@ use crate::domain::clock::ManualClock;
 use crate::domain::id::{ChannelName, ChatRef, LaneId, TurnId};
 use crate::http::Http;
 use crate::pipeline::channel::{Conversations, Replies};
+use crate::pipeline::rate_limit::RateLimiter;
+use crate::pipeline::rate_limit::RateLimiter;
 use crate::platform::{self, Common, Surroundings};
 use crate::store::WorkKind;
 
-const NOW: i64 = 1_790_000_000;
+pub const NOW: i64 = 1_790_000_000;
 const DAY: u64 = 24 * 3600;
 
 /// A channel of Slack that could not reach Slack yet, with these keys of `[conversations]`.
-fn channel(conversations: &str) -> Channel {
+pub fn channel(conversations: &str) -> Channel {
     let keys = "signing_secret = 'signing-secret-0123456789'\nbot_token = 'xoxb-1'";
     let clock = Arc::new(ManualClock::at(Timestamp::from_secs(NOW)));
     let around = Surroundings { http: Http::new(&crate::http::Config::default()).unwrap(), clock };
@@ -28,6 +30,8 @@ fn channel(conversations: &str) -> Channel {
         accept: vec![Accept::Direct],
         conversations: toml::from_str::<Conversations>(conversations).unwrap(),
         replies: Replies { failure_text: "Sorry.".to_owned(), ..Replies::default() },
+        limiter: RateLimiter::unlimited(),
+        limiter: RateLimiter::unlimited(),
         keep: Duration::from_secs(30 * DAY),
         key: 0,
     }
@@ -283,7 +287,9 @@ fn a_turn_that_was_begun_comes_before_what_waits() {
         content: "begun".to_owned(),
         user_attributes: Map::new(),
         address: Address(json!({})),
+        members: Vec::new(),
         in_reply_to: Vec::new(),
+        sender: None,
         received_at: Timestamp::from_secs(NOW).minus(Duration::from_secs(age)),
         state,
         asked: 1,

@@ -8,14 +8,11 @@ use tokio::time::timeout;
 
 use super::core::Core;
 use super::intake::{self, Busy};
-use super::link;
 use crate::store::{ACCEPTED_WITHIN, Accepted, NewItem, Result, StoreError, not_in_time};
 
 /// Beyond this the store is full: webhooks get 503.
 const QUEUE: usize = 8192;
 const BATCH: usize = 512;
-/// Those that wait for a lane which somebody else writes in, at the same time: a connection is left for the rest.
-const ALONE: usize = link::FIRST - 1;
 
 struct Call {
     items: Vec<NewItem>,
@@ -27,9 +24,12 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    pub(super) fn start(core: Arc<Core>) -> Self {
+    /// `connections`: those that are reserved for what comes in.
+    pub(super) fn start(core: Arc<Core>, connections: usize) -> Self {
         let (queue, calls) = mpsc::channel(QUEUE);
-        let desk = Desk { core, alone: Arc::new(Semaphore::new(ALONE)) };
+        // Those that wait for a lane which somebody else writes in, at the same time: a connection is left for the rest.
+        let alone = Arc::new(Semaphore::new(connections.saturating_sub(1).max(1)));
+        let desk = Desk { core, alone };
         tokio::spawn(desk.work(calls));
         Self { queue }
     }

@@ -35,7 +35,8 @@ use tokio_util::task::AbortOnDropHandle;
 pub use self::address::{check, is_unverified};
 use self::batch::Batches;
 use self::core::Core;
-use self::link::{Connector, Pool};
+pub use self::link::FEWEST_CONNECTIONS;
+use self::link::{Connector, Pool, Sizes};
 pub use self::open::OpenError;
 use super::{
     Accepted, Admission, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Discarded, Doubt, Filter,
@@ -62,8 +63,16 @@ impl Postgres {
     /// As [`Mode::Serve`] it opens also while the database is away: everything is then
     /// [`StoreError::Unavailable`] until it could be reached. An error is one that waiting doesn't mend.
     pub async fn open(source: Source, mode: Mode) -> Result<Arc<Self>, OpenError> {
+        Self::open_with(source, mode, super::Config::default().connections).await
+    }
+
+    /// With so many connections at most.
+    pub async fn open_with(source: Source, mode: Mode, connections: u32) -> Result<Arc<Self>, OpenError> {
         let connector = Arc::new(Connector::new(source)?);
-        let core = Arc::new(Core::new(Pool::new(&connector, link::WORKING)?, Pool::new(&connector, link::FIRST)?));
+        let listener = usize::from(mode == Mode::Serve && !connector.pooled());
+        let sizes = Sizes::of(connections, listener);
+        let first = Pool::new(&connector, sizes)?;
+        let core = Arc::new(Core::new(first.unreserved(sizes), first));
         let mut background = Vec::new();
         match core.prepare(mode).await {
             Ok(()) => {}
@@ -81,7 +90,7 @@ impl Postgres {
                 background.push(tokio::spawn(bells::listen(Arc::clone(&core.belfry), connector)));
             }
         }
-        let batches = Batches::start(Arc::clone(&core));
+        let batches = Batches::start(Arc::clone(&core), sizes.reserved);
         let background = background.into_iter().map(AbortOnDropHandle::new).collect();
         Ok(Arc::new(Self { core, batches, _background: background }))
     }

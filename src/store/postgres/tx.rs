@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use deadpool_postgres::Object;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Error, Row};
 
 use super::bells;
+use super::link::Pooled;
 use crate::domain::clock::Timestamp;
 pub(super) use crate::store::column::{
     corrupt, count, from_json, kind, moment, parsed, role, rows, state, to_json, work,
@@ -135,7 +135,7 @@ pub(super) use params;
 /// An open transaction on a connection of the pool. `'a`: what its work borrows.
 /// Dropped before its end, it takes the connection with it: the server undoes what it did.
 pub(super) struct Tx<'a> {
-    client: Option<Object>,
+    client: Option<Pooled>,
     /// The database's clock, once for the whole of a method.
     pub(super) now: Timestamp,
     rings: AtomicU8,
@@ -144,7 +144,7 @@ pub(super) struct Tx<'a> {
 }
 
 impl Tx<'_> {
-    pub(super) fn new(client: Object, now: Timestamp) -> Self {
+    pub(super) fn new(client: Pooled, now: Timestamp) -> Self {
         Self {
             client: Some(client),
             now,
@@ -191,7 +191,7 @@ impl Tx<'_> {
         failed(error)
     }
 
-    fn client(&self) -> Result<&Object> {
+    fn client(&self) -> Result<&Pooled> {
         self.client.as_ref().ok_or_else(|| corrupt("a transaction that has ended"))
     }
 
@@ -250,7 +250,7 @@ impl Tx<'_> {
 impl Drop for Tx<'_> {
     fn drop(&mut self) {
         if let Some(client) = self.client.take() {
-            drop(Object::take(client));
+            client.discard();
         }
     }
 }

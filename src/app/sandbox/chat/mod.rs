@@ -32,7 +32,7 @@ use crate::domain::id::{ChannelName, DeliveryKey};
 use crate::domain::secret::Secret;
 use crate::http::{Error, Http};
 use crate::signature::{RawWebhook, StandardWebhooks, Verifier};
-use crate::store::{Store, MessageDetails};
+use crate::store::{MessageDetails, Store};
 use crate::text::{Dialect, render};
 use crate::web::only_by_a_local_name;
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::message::ReplyKind;
-use crate::store::{MessageState, MessageDetails, TurnDetails};
+use crate::store::{MessageDetails, MessageState, TurnDetails};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
