@@ -1,13 +1,14 @@
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::*;
 use crate::domain::clock::ManualClock;
-use crate::domain::id::{ChannelName, ChatRef, LaneId, TurnId};
+use crate::domain::id::{BotId, ChannelName, ChatRef, DeliveryKey, LaneId, MessageId};
+use crate::domain::message::Address;
 use crate::http::Http;
 use crate::pipeline::channel::{Conversations, Replies};
-use crate::pipeline::rate_limit::RateLimiter;
 use crate::pipeline::rate_limit::RateLimiter;
 use crate::platform::{self, Common, Surroundings};
 use crate::store::WorkKind;
@@ -30,7 +31,6 @@ pub fn channel(conversations: &str) -> Channel {
         accept: vec![Accept::Direct],
         conversations: toml::from_str::<Conversations>(conversations).unwrap(),
         replies: Replies { failure_text: "Sorry.".to_owned(), ..Replies::default() },
-        limiter: RateLimiter::unlimited(),
         limiter: RateLimiter::unlimited(),
         keep: Duration::from_secs(30 * DAY),
         key: 0,
