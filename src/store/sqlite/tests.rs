@@ -166,7 +166,8 @@ async fn everything(store: &Sqlite) {
             store.response_sent(id).await.unwrap();
             continue;
         }
-        let lease = store.lease(WorkKind::Deliveries, &owner, &requests).await.unwrap().leases.remove(0);
+        let leases = store.lease(WorkKind::Deliveries, &owner, &requests).await.unwrap().leases;
+        let lease = leases.into_iter().find(|delivery| delivery.lane == lease.lane).unwrap();
         let (_, parts) = store.pending_parts(&lease).await.unwrap();
         let (first, second) = (parts[0].id, parts[1].id);
         store.begin_send(&lease, first).await.unwrap();
@@ -199,7 +200,7 @@ async fn what_is_done_for_every_message_never_walks_a_table() {
     let mut walks = Vec::new();
     for sql in ran {
         // At the start, for a clock that was set back, by retention and for figures: tested by themselves.
-        let is_rare = ["INSERT INTO due_lanes (work, lane, channel, due_at)\n             SELECT", "json_each", "> ?1", "GROUP BY"];
+        let is_rare = ["INSERT INTO due_lanes (work, lane, channel, due_at)\n             SELECT", "json_each", "> ?1", "GROUP BY", "FROM meta", "?5 IS NULL"];
         if is_rare.iter().any(|part| sql.contains(part)) {
             continue;
         }
@@ -253,7 +254,7 @@ async fn a_start_and_a_clock_that_is_set_back_walk_what_has_not_ended_only() {
 async fn a_full_queue_refuses_at_once_and_is_usable_again() {
     let (_folder, store) = store().await;
     let (open_gate, gate) = std::sync::mpsc::channel::<()>();
-    let (entered, inside) = tokio::sync::oneshot::channel();
+    let (entered, inside) = std::sync::mpsc::channel();
     let blocked = {
         let store = store.clone();
         tokio::spawn(async move {
@@ -266,7 +267,7 @@ async fn a_full_queue_refuses_at_once_and_is_usable_again() {
                 .await
         })
     };
-    inside.await.unwrap();
+    tokio::task::spawn_blocking(move || inside.recv()).await.unwrap().unwrap();
     let mut waiting = Vec::new();
     let refused = loop {
         let mut probe = Box::pin(store.probe());
