@@ -242,6 +242,8 @@ impl Outgoing<'_> {
                 let is_lost = self.moves.iter().filter(|id| **id == part.id).count() > MOST_MOVES;
                 if address != part.address && !is_lost {
                     retry_until_written(|| self.deps.store.moved(lease, part.id, &address)).await?;
+                    // The platform took nothing of it.
+                    self.token = Some(());
                     return Ok(LaneState::Kept);
                 }
                 breaker.on_success();
