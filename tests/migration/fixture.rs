@@ -14,7 +14,7 @@ pub const FOLDER: &str = "tests/data/schemas";
 /// All the schemas that the current one must come from.
 pub const VERSIONS: [&str; 1] = ["v3"];
 /// Longer than a lease, shorter than what still has time in the fixture: a merge window, a caller who waits.
-const DEAD_FOR: Duration = Duration::from_secs(10);
+const DEAD_FOR: Duration = Duration::from_secs(11);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {

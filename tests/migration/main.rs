@@ -261,3 +261,23 @@ on_both_stores! {
         assert_eq!(limited["reason"], "max_turns");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_an_older_gateway_serves_is_left_alone_until_that_has_ended() {
+    for version in VERSIONS {
+        let mut world = support::World::prepare(&settings(Off::SwitchedOn)).await;
+        std::fs::copy(format!("{}/{version}.db", fixture::FOLDER), world.file()).unwrap();
+        let before = std::fs::read(world.file()).unwrap();
+        // All versions lock this file for as long as they live.
+        let lock = std::fs::File::create(format!("{}.lock", world.file().display())).unwrap();
+        lock.try_lock().unwrap();
+        let refused = world.command(&["serve"]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains("another gateway is running on "), "{said}");
+        assert_eq!(std::fs::read(world.file()).unwrap(), before);
+        drop(lock);
+        world.serve().await;
+        assert!(!world.stories(&[]).await.is_empty());
+    }
+}

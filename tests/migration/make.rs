@@ -18,7 +18,7 @@ const WHILE: Duration = Duration::from_secs(60);
 const TURNS_OF_THE_LAST: usize = 5;
 
 /// A little longer than a lease, like the merge window.
-const WAIT: &str = "wait=20";
+const WAIT: &str = "wait=16";
 
 type Chat = (&'static str, &'static str);
 

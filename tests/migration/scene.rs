@@ -144,7 +144,7 @@ pub fn settings(off: Off) -> String {
         &team,
         &own("off", if off == Off::Still { "enabled = false" } else { "" }),
         &own("throttled", "fini_api_key = \"fini_test_key_2\""),
-        &own("merging", "[channels.merging.conversations]\nmerge_window = \"20s\""),
+        &own("merging", "[channels.merging.conversations]\nmerge_window = \"16s\""),
         &own("limited", "[channels.limited.conversations]\nmax_turns = \"2/1d\""),
     ]
     .concat()
