@@ -18,6 +18,7 @@ mod intake;
 mod lanes;
 mod link;
 mod looking;
+mod older_replicas;
 mod open;
 mod retention;
 mod retry;
@@ -36,6 +37,7 @@ pub use self::address::{check, is_unverified};
 use self::batch::Batches;
 use self::core::Core;
 use self::link::{Connector, Pool};
+pub use self::older_replicas::OlderReplica;
 pub use self::open::OpenError;
 use super::{
     Accepted, Admission, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Discarded, Doubt, Filter,
