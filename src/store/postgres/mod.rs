@@ -18,6 +18,7 @@ mod intake;
 mod lanes;
 mod link;
 mod looking;
+mod older_replicas;
 mod open;
 mod retention;
 mod retry;
@@ -37,6 +38,7 @@ use self::batch::Batches;
 use self::core::Core;
 pub use self::link::FEWEST_CONNECTIONS;
 use self::link::{Connector, Pool, Sizes};
+pub use self::older_replicas::OlderReplica;
 pub use self::open::OpenError;
 use super::{
     Accepted, Admission, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Discarded, Doubt, Filter,
