@@ -222,6 +222,8 @@ pub trait Operations: Send + Sync + 'static {
 pub struct Config {
     /// `sqlite:PATH`, relative to the working directory, or `postgres://…`; may be written `env:NAME` or `file:PATH`.
     pub url: crate::domain::secret::Secret,
+    /// Connections to PostgreSQL, per replica, the listener included; at least 3. SQLite needs none.
+    pub connections: u32,
     /// How long the text of finished messages is kept, and all that may quote it; then ids and times only.
     #[schemars(extend("examples" = ["30d"]))]
     pub keep: crate::domain::span::Span,
@@ -234,6 +236,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             url: crate::domain::secret::Secret::new("sqlite:data/fini-bridge.db"),
+            connections: 8,
             keep: crate::domain::span::Span::secs(30 * 24 * 3600),
             forget: crate::domain::span::Span::secs(90 * 24 * 3600),
         }

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::Object;
 use refinery::Migration;
 
+use super::link::Pooled;
 use super::tx::{self, Param, Tx, get, params};
 use crate::domain::clock::Timestamp;
 use crate::store::{Mode, StoreError};
@@ -60,7 +60,7 @@ impl OpenError {
 }
 
 /// Checks the server and the schema; as [`Mode::Serve`], makes the schema what it must be.
-pub(super) async fn prepare(client: Object, mode: Mode) -> Result<[u8; 32], OpenError> {
+pub(super) async fn prepare(client: Pooled, mode: Mode) -> Result<[u8; 32], OpenError> {
     let tx = Tx::new(client, Timestamp::default());
     let patience = match mode {
         Mode::Serve => PATIENCE,
