@@ -58,10 +58,7 @@ pub(crate) async fn have_ended<T: Tx>(tx: &T, messages: &[MessageId]) -> Result<
     let ids = json_list(messages.iter().map(ToString::to_string))?;
     tx.all(
         sql!(
-            sqlite: "SELECT id FROM messages WHERE id IN (SELECT value FROM json_each(?1))
-                AND state NOT IN ('received', 'asking')",
-            postgres: "SELECT id FROM messages WHERE id IN (SELECT json_array_elements_text($1::json))
-                AND state NOT IN ('received', 'asking')",
+            "SELECT id FROM messages WHERE id IN TEXTS(?1) AND state NOT IN ('received', 'asking')"
         ),
         params![&ids],
         |row| parsed(row.text(0)?),

@@ -5,38 +5,69 @@ use std::sync::OnceLock;
 
 use super::wakeups::Wakeups;
 use crate::domain::clock::Timestamp;
-use crate::domain::id::LaneId;
+use crate::domain::id::{ChatKey, LaneId};
 use crate::store::lane::Lane;
 use crate::store::{Lease, Result};
 
-/// A statement: `?1`, `?2`, … are its values, and tables stand without their schema.
+/// A statement: `?1`, `?2`, … are its values, and tables stand without their schema. `TEXTS(?1)` and `INTS(?1)` are
+/// the values of a [`json_list`], for `IN`.
 pub(crate) struct Sql {
-    pub(crate) sqlite: &'static str,
-    postgres: Postgres,
-}
-
-enum Postgres {
-    /// The same, with `$1` for `?1`.
-    Alike(OnceLock<String>),
-    Other(&'static str),
+    text: Cow<'static, str>,
+    for_postgres: Option<Cow<'static, str>>,
+    sqlite: OnceLock<String>,
+    postgres: OnceLock<String>,
 }
 
 impl Sql {
-    pub(crate) const fn new(sqlite: &'static str) -> Self {
-        Self { sqlite, postgres: Postgres::Alike(OnceLock::new()) }
+    pub(crate) const fn new(text: &'static str) -> Self {
+        Self { text: Cow::Borrowed(text), for_postgres: None, sqlite: OnceLock::new(), postgres: OnceLock::new() }
     }
 
     /// Where the two have to differ.
     pub(crate) const fn two(sqlite: &'static str, postgres: &'static str) -> Self {
-        Self { sqlite, postgres: Postgres::Other(postgres) }
+        Self {
+            text: Cow::Borrowed(sqlite),
+            for_postgres: Some(Cow::Borrowed(postgres)),
+            sqlite: OnceLock::new(),
+            postgres: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn made(text: String) -> Self {
+        Self { text: Cow::Owned(text), ..Self::new("") }
+    }
+
+    pub(crate) fn made_for(sqlite: String, postgres: String) -> Self {
+        Self { for_postgres: Some(Cow::Owned(postgres)), ..Self::made(sqlite) }
+    }
+
+    pub(crate) fn sqlite(&self) -> &str {
+        let values = "(SELECT value FROM json_each(?";
+        self.sqlite.get_or_init(|| listed(&self.text, ["TEXTS(?", "INTS(?"], [values, values], ["))", "))"]))
     }
 
     pub(crate) fn postgres(&self) -> &str {
-        match &self.postgres {
-            Postgres::Alike(text) => text.get_or_init(|| self.sqlite.replace('?', "$")),
-            Postgres::Other(text) => text,
-        }
+        let values = "(SELECT json_array_elements_text(?";
+        self.postgres.get_or_init(|| {
+            let text = self.for_postgres.as_ref().unwrap_or(&self.text);
+            listed(text, ["TEXTS(?", "INTS(?"], [values, values], ["::json))", "::json)::bigint)"]).replace('?', "$")
+        })
     }
+}
+
+/// Replaces each `NAME(?n)` by its beginning, the number and its end.
+fn listed(text: &str, names: [&str; 2], begin: [&str; 2], end: [&str; 2]) -> String {
+    let mut listed = text.to_owned();
+    for ((name, begin), end) in names.into_iter().zip(begin).zip(end) {
+        let mut parts = listed.split(name);
+        let mut whole = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (number, rest) = part.split_once(')').unwrap_or((part, ""));
+            whole.extend([begin, number, end, rest]);
+        }
+        listed = whole;
+    }
+    listed
 }
 
 /// A statement in the place where it is run.
@@ -137,7 +168,7 @@ macro_rules! params {
 }
 pub(crate) use params;
 
-/// Several values as one: `json_each(?1)` and `json_array_elements_text(?1::json)` take them apart.
+/// Several values as one.
 pub(crate) fn json_list<T: serde::Serialize>(values: impl IntoIterator<Item = T>) -> Result<String> {
     crate::store::column::to_json(&values.into_iter().collect::<Vec<_>>())
 }
@@ -203,9 +234,22 @@ pub(crate) trait Tx {
     /// For those that only read: the lane, unless the lease is lost.
     async fn check(&self, lease: &Lease) -> Result<Lane>;
 
-    /// One transaction after the other, of all that name this key.
+    /// Of these lanes those in which nobody works and nobody writes at this moment, locked.
+    async fn lock_idle(&self, lanes: &[LaneId]) -> Result<Vec<LaneId>>;
+
+    /// One transaction after the other, of all that name this key. SQLite has one writer.
     async fn serialize(&self, _key: &str) -> Result<()> {
         Ok(())
+    }
+
+    /// False: another process removes something at this moment. Two would be in each other's way.
+    async fn is_alone(&self) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// A chat as the store keeps it.
+    fn chat<'k>(&self, chat: &'k ChatKey) -> Cow<'k, str> {
+        Cow::Borrowed(chat.as_str())
     }
 
     /// Writes back what has changed since the lane was locked.
@@ -216,4 +260,27 @@ pub(crate) trait Tx {
 
     /// What is to be told after the commit.
     fn wakeups(&self) -> &Wakeups;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_written_once_for_both() {
+        let sql = Sql::new("DELETE FROM t WHERE a IN TEXTS(?12) AND b = ?2 AND c IN INTS(?3)");
+        assert_eq!(
+            sql.sqlite(),
+            "DELETE FROM t WHERE a IN (SELECT value FROM json_each(?12)) AND b = ?2
+                AND c IN (SELECT value FROM json_each(?3))"
+                .replace("\n                ", " ")
+        );
+        assert_eq!(
+            sql.postgres(),
+            "DELETE FROM t WHERE a IN (SELECT json_array_elements_text($12::json)) AND b = $2
+                AND c IN (SELECT json_array_elements_text($3::json)::bigint)"
+                .replace("\n                ", " ")
+        );
+        assert_eq!(Sql::two("a ?1", "b $1").postgres(), "b $1");
+    }
 }
