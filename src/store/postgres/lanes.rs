@@ -14,7 +14,7 @@ use crate::store::lane::{Lane, Slot};
 use crate::store::sql::wakeups::Wakeups;
 use crate::store::sql::{self, Sql};
 use crate::store::steps::{HORIZON, LONGEST_HOLD};
-use crate::store::{Due, LEASE, Lease, LeaseRequest, Result, StoreError, WorkKind};
+use crate::store::{Due, Lease, LeaseRequest, Result, StoreError, WorkKind};
 
 /// A lane's row, for [`read_lane`]. Both due times stand in it: what another table says could be older than the lock.
 macro_rules! columns {
@@ -47,7 +47,7 @@ macro_rules! take {
         concat!(
             "WITH clock AS MATERIALIZED (SELECT now_ms() AS now),
              wanted AS MATERIALIZED (
-                SELECT w.channel, w.request, $4::bigint[] AS limits, ($4::bigint[])[w.request] AS most
+                SELECT w.channel, w.request, ($4::bigint[])[w.request] AS most
                 FROM unnest($2::text[], $3::bigint[]) AS w (channel, request)),
              found AS MATERIALIZED (
                 SELECT w.request, w.most, d.lane, d.due_at FROM wanted AS w CROSS JOIN LATERAL (
@@ -62,6 +62,7 @@ macro_rules! take {
                 SELECT l.id FROM lanes AS l
                 WHERE l.id = ANY (ARRAY(SELECT lane FROM picked)) AND l.", $owner, " IS NULL
                     AND l.", $due_at, " <= (SELECT now FROM clock)
+                    AND NOT EXISTS (SELECT 1 FROM replicas WHERE owner = $1 AND dead_since IS NOT NULL)
                 ORDER BY l.id FOR UPDATE SKIP LOCKED),
              taken AS (
                 UPDATE lanes AS l
@@ -102,7 +103,8 @@ const HELD_AHEAD: [&str; 2] = [
 ];
 /// What is due later than that is due then. Rows of lanes first, as whoever writes in one.
 const DUE_AHEAD: [&str; 3] = [
-    "UPDATE lanes SET turns_due_at = least(turns_due_at, $1), deliveries_due_at = least(deliveries_due_at, $1)
+    "UPDATE lanes SET turns_due_at = CASE WHEN turns_due_at > $1 THEN $1 ELSE turns_due_at END,
+        deliveries_due_at = CASE WHEN deliveries_due_at > $1 THEN $1 ELSE deliveries_due_at END
      WHERE id IN (SELECT lane FROM due_lanes WHERE due_at > $1)",
     "UPDATE due_lanes AS d SET due_at = $1 FROM lanes AS l WHERE d.due_at > $1 AND l.id = d.lane
         AND CASE d.work WHEN 'turns' THEN l.turns_due_at ELSE l.deliveries_due_at END <= $1",
@@ -238,7 +240,10 @@ impl sql::Tx for Tx<'_> {
 
 /// All requests of a look in one statement.
 pub(super) async fn lease(tx: &Tx<'_>, work: WorkKind, owner: &Owner, requests: &[LeaseRequest]) -> Result<Due> {
-    let wanted = || (1..).zip(requests).flat_map(|(request, r)| r.channels.iter().map(move |c| (request, c)));
+    let wanted = || {
+        let requests = (1..).zip(requests).filter(|(_, request)| request.limit > 0);
+        requests.flat_map(|(number, request)| request.channels.iter().map(move |channel| (number, channel)))
+    };
     let take = match work {
         WorkKind::Turns => TAKE_TURNS,
         WorkKind::Deliveries => TAKE_DELIVERIES,
@@ -246,7 +251,7 @@ pub(super) async fn lease(tx: &Tx<'_>, work: WorkKind, owner: &Owner, requests: 
     let values = params![
         owner.as_str(),
         texts(wanted().map(|(_, channel)| channel.as_str())),
-        ints(wanted().map(|(request, _)| request)),
+        ints(wanted().map(|(number, _)| number)),
         ints(requests.iter().map(|request| rows(request.limit))),
     ];
     let mut next = None;
@@ -269,6 +274,7 @@ pub(super) async fn lease(tx: &Tx<'_>, work: WorkKind, owner: &Owner, requests: 
         .flatten()
         .collect();
     taken.sort_unstable_by_key(|(due_at, lease)| (*due_at, lease.lane.0));
+    tx.took(taken.iter().map(|(_, lease)| lease.clone()));
     Ok(Due {
         leases: taken.into_iter().map(|(_, lease)| lease).collect(),
         next: next.map(|due_at| Timestamp::from_millis(due_at).since(tx.now())),
@@ -279,7 +285,7 @@ pub(super) async fn lease(tx: &Tx<'_>, work: WorkKind, owner: &Owner, requests: 
 /// several replicas notice it, it must do no harm to do this twice.
 pub(super) async fn set_back(tx: &Tx<'_>) -> Result<()> {
     sql::Tx::tell_time(tx).await?;
-    let soon = tx.now().plus(HORIZON.max(LEASE));
+    let soon = tx.now().plus(HORIZON);
     for due in DUE_AHEAD {
         tx.run(due, params![soon]).await?;
     }

@@ -13,7 +13,7 @@ use crate::domain::clock::Timestamp;
 pub(super) use crate::store::column::{corrupt, parsed, to_json, work};
 use crate::store::lane::Lane;
 use crate::store::sql::wakeups::Wakeups;
-use crate::store::{Result, StoreError};
+use crate::store::{Lease, Result, StoreError};
 
 /// Why a transaction failed that may succeed if it is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub(super) struct Tx<'a> {
     /// As they were when they were locked, or written last.
     locked: Mutex<Vec<Lane>>,
     wakeups: Wakeups,
+    /// Lanes that it has leased for its caller.
+    taken: Mutex<Vec<Lease>>,
     obstacle: AtomicU8,
     borrowed: PhantomData<&'a ()>,
 }
@@ -57,6 +59,7 @@ impl Tx<'_> {
             now: AtomicI64::new(0),
             locked: Mutex::default(),
             wakeups,
+            taken: Mutex::default(),
             obstacle: AtomicU8::new(Obstacle::None as u8),
             borrowed: PhantomData,
         }
@@ -93,6 +96,14 @@ impl Tx<'_> {
         let locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
         let known = locked.iter().find(|known| known.id == lane.id).cloned();
         known.ok_or_else(|| corrupt("a lane is written that was not locked"))
+    }
+
+    pub(super) fn took(&self, leases: impl IntoIterator<Item = Lease>) {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).extend(leases);
+    }
+
+    pub(super) fn taken(&self) -> Vec<Lease> {
+        std::mem::take(&mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn obstacle(&self) -> Obstacle {
