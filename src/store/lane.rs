@@ -63,6 +63,23 @@ impl Lane {
         }
     }
 
+    /// Somebody wrote. Senders are compared where both are known, else the user attributes.
+    pub(super) fn wrote(&mut self, sender_ref: Option<&str>, attributes_ref: &str) {
+        if self.shared {
+            return;
+        }
+        self.shared = match (self.sender_ref.as_deref(), sender_ref) {
+            (Some(known), Some(sender)) => known != sender,
+            _ => self.attributes_ref.as_deref().is_some_and(|known| known != attributes_ref),
+        };
+        if self.sender_ref.is_none() {
+            self.sender_ref = sender_ref.map(ToOwned::to_owned);
+        }
+        if self.attributes_ref.as_deref() != Some(attributes_ref) {
+            self.attributes_ref = Some(attributes_ref.to_owned());
+        }
+    }
+
     fn slot_mut(&mut self, work: WorkKind) -> &mut Slot {
         match work {
             WorkKind::Turns => &mut self.turns,
@@ -81,6 +98,13 @@ impl Lane {
         *slot = Slot { owner: Some(owner.clone()), fence: slot.fence + 1, woken: false, due_at: None };
         let fence = slot.fence;
         Lease { lane: self.id, work, fence, channel: self.channel.clone(), chat_ref: self.chat_ref.clone() }
+    }
+
+    /// It is due and somebody works in it: who gives it back looks once more.
+    pub(super) fn defer_to_holder(&mut self, work: WorkKind) {
+        let slot = self.slot_mut(work);
+        slot.due_at = None;
+        slot.woken = true;
     }
 
     /// `due_at`: when its holder wants it looked at next; `None`: when something comes.
@@ -190,6 +214,25 @@ mod tests {
             lane.wake(WorkKind::Turns, woken_at, at(1));
             lane.release(WorkKind::Turns, due_at, woken, at(2));
             assert_eq!(lane.turns.due_at, expected, "{woken_at} {woken:?}");
+        }
+    }
+
+    #[test]
+    fn a_chat_is_shared_once_a_second_person_has_written() {
+        for (wrote, shared) in [
+            (&[(Some("a"), "x"), (Some("a"), "y")][..], false),
+            (&[(Some("a"), "x"), (Some("b"), "x")], true),
+            (&[(Some("a"), "x"), (Some("b"), "x"), (Some("a"), "x")], true),
+            (&[(None, "x"), (None, "x")], false),
+            (&[(None, "x"), (None, "y")], true),
+            (&[(None, "x"), (Some("a"), "x"), (Some("b"), "x")], true),
+            (&[(Some("a"), "x"), (None, "y")], true),
+        ] {
+            let mut lane = lane();
+            for (sender, attributes) in wrote {
+                lane.wrote(*sender, attributes);
+            }
+            assert_eq!(lane.shared, shared, "{wrote:?}");
         }
     }
 

@@ -56,6 +56,7 @@ impl TurnEnd {
         Self {
             turn,
             members,
+            is_discovered: true,
             outcome: TurnOutcome::Expired,
             address: Address(Value::Null),
             parts: Vec::new(),
@@ -96,7 +97,7 @@ const FINI_ID: &str = "an id of Fini's";
 
 /// Every table with every column that can hold text or bytes. `tests/store/retention.rs` compares it with the real
 /// schema of each store: a new column has to be added here.
-pub const TABLES: [(&str, &[Column]); 6] = [
+pub const TABLES: &[(&str, &[Column])] = &[
     (
         "lanes",
         &[
@@ -106,9 +107,29 @@ pub const TABLES: [(&str, &[Column]); 6] = [
             Kept("bot_id", FINI_ID),
             Kept("sender_ref", PERSON),
             Kept("attributes_ref", PERSON),
+            Kept("watermark", FINI_ID),
+            Kept("handoff", CODE),
+            Kept("turns_owner", ID),
+            Kept("deliveries_owner", ID),
         ],
     ),
-    ("schedule", &[Kept("work", CODE), Kept("channel", NAME), Kept("owner", ID)]),
+    ("due_lanes", &[Kept("work", CODE), Kept("channel", NAME)]),
+    ("replicas", &[Kept("owner", ID)]),
+    ("channel_pauses", &[Kept("channel", NAME)]),
+    ("credential_states", &[Kept("fingerprint", ID), Kept("state", CODE), Kept("reason", CODE)]),
+    ("shown_events", &[Kept("interaction_id", FINI_ID), Kept("event_id", FINI_ID)]),
+    (
+        "journal",
+        &[
+            Kept("replica", ID),
+            Kept("message", ID),
+            Kept("turn", ID),
+            Kept("part", ID),
+            Kept("step", CODE),
+            Kept("reason", CODE),
+            Kept("detail", CODE),
+        ],
+    ),
     (
         "messages",
         &[
@@ -126,6 +147,7 @@ pub const TABLES: [(&str, &[Column]); 6] = [
             Pruned("reason", CODES_ONLY),
             Pruned("detail", "NULL"),
             Kept("turn", ID),
+            Kept("traceparent", ID),
         ],
     ),
     (
@@ -153,7 +175,6 @@ pub const TABLES: [(&str, &[Column]); 6] = [
             Kept("reference", ID),
             Kept("interaction_id", FINI_ID),
             Kept("first_events", FINI_ID),
-            Kept("watermark", FINI_ID),
         ],
     ),
     (

@@ -178,7 +178,10 @@ pub enum Head {
     Unread,
     Turns(Box<LaneView>),
     /// All that waits. The first of them was begun in the same commit.
-    Parts { now: Timestamp, parts: Vec<PendingPart> },
+    Parts {
+        now: Timestamp,
+        parts: Vec<PendingPart>,
+    },
 }
 
 // ---------------------------------------------------------------------------------------------- turns
@@ -215,6 +218,25 @@ pub struct Waiting {
     pub address: Address,
     /// It came, or has waited, while nobody worked on its channel.
     pub dormant: bool,
+}
+
+impl Waiting {
+    pub(super) fn new(message: &NewMessage, now: Timestamp) -> Self {
+        Self {
+            id: message.id,
+            delivery_key: message.delivery_key.clone(),
+            received_at: now,
+            sort_at: message.sort_at,
+            sender: message.sender.clone(),
+            role: message.role,
+            text: message.text.clone(),
+            too_long: message.too_long,
+            user_attributes: message.user_attributes.clone(),
+            bot_id: message.bot_id.clone(),
+            address: message.address.clone(),
+            dormant: message.dormant,
+        }
+    }
 }
 
 /// One question to Fini. Who belongs to it is fixed from the moment that its call may have left.
@@ -423,7 +445,9 @@ pub enum SendState {
     /// This holder has just begun it, in the commit that told it so.
     Begun,
     /// A send was begun and its outcome never written down.
-    Sending { since: Timestamp },
+    Sending {
+        since: Timestamp,
+    },
 }
 
 /// What becomes of the lane when a send has ended.

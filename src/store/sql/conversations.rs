@@ -77,12 +77,7 @@ pub(crate) async fn answered<T: Tx>(tx: &T, lane: LaneId, generation: u32, end: 
     Ok(())
 }
 
-pub(crate) async fn adopt<T: Tx>(
-    tx: &T,
-    lane: LaneId,
-    generation: u32,
-    id: &InteractionId,
-) -> Result<Adopted> {
+pub(crate) async fn adopt<T: Tx>(tx: &T, lane: LaneId, generation: u32, id: &InteractionId) -> Result<Adopted> {
     let mut locked = tx.lock(lane).await?.ok_or_else(|| corrupt("a lane is gone"))?;
     let known = get(tx, lane, generation).await?.ok_or_else(|| corrupt("no such conversation"))?;
     match known.interaction_id {

@@ -4,8 +4,38 @@ use std::time::Duration;
 
 use super::{Row, Tx, params, sql};
 use crate::domain::clock::Timestamp;
-use crate::store::lane::{Lane, Woken};
+use crate::domain::id::{BotId, ChannelName, ChatRef, EventId, LaneId};
+use crate::store::lane::{Lane, Slot, Woken};
 use crate::store::{Lease, Next, Result, StoreError, WorkKind};
+
+/// A lane's row without its leases, as [`read_lane`] reads it.
+macro_rules! lane_columns {
+    () => {
+        "lanes.id, lanes.channel, lanes.chat_ref, lanes.generation, lanes.bot_id, lanes.last_turn_at, lanes.shared,
+            lanes.sender_ref, lanes.attributes_ref, lanes.watermark,
+            (SELECT due_at FROM due_lanes WHERE work = 'turns' AND lane = lanes.id),
+            (SELECT due_at FROM due_lanes WHERE work = 'deliveries' AND lane = lanes.id)"
+    };
+}
+pub(crate) use lane_columns;
+
+pub(crate) fn read_lane(row: &dyn Row) -> Result<Lane> {
+    let due = |due_at| Slot { due_at, ..Slot::default() };
+    Ok(Lane {
+        id: LaneId(row.int(0)?),
+        channel: ChannelName::new(row.text(1)?),
+        chat_ref: ChatRef::new(row.text(2)?),
+        generation: row.count(3)?,
+        bot_id: row.optional_text(4)?.map(BotId::new),
+        last_turn_at: row.optional_moment(5)?,
+        shared: row.flag(6)?,
+        sender_ref: row.optional_owned(7)?,
+        attributes_ref: row.optional_owned(8)?,
+        watermark: row.optional_text(9)?.map(EventId::new),
+        turns: due(row.optional_moment(10)?),
+        deliveries: due(row.optional_moment(11)?),
+    })
+}
 
 /// Locks the lane of a lease for this kind of work.
 pub(crate) async fn hold<T: Tx>(tx: &T, lease: &Lease, work: WorkKind) -> Result<Lane> {
@@ -37,12 +67,7 @@ pub(crate) async fn give_back<T: Tx>(
 }
 
 /// Never in the past: a lane with a long queue would otherwise always come before all others.
-async fn when_needed<T: Tx>(
-    tx: &T,
-    lane: &Lane,
-    work: WorkKind,
-    merge_window: Duration,
-) -> Result<Option<Timestamp>> {
+async fn when_needed<T: Tx>(tx: &T, lane: &Lane, work: WorkKind, merge_window: Duration) -> Result<Option<Timestamp>> {
     let now = tx.now();
     let due_at = match work {
         WorkKind::Turns => {

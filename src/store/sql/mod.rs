@@ -14,4 +14,4 @@ pub(super) mod turns;
 mod tx;
 pub(super) mod wakeups;
 
-pub(super) use tx::{Param, Row, Sql, Tx, json_list, params, sql};
+pub(super) use tx::{Param, Read, Row, Sql, Tx, json_list, params, sql};

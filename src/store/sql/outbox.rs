@@ -387,9 +387,7 @@ pub(crate) async fn apply_report<T: Tx>(
 ) -> Result<bool> {
     let found = match of {
         Reported::Receipt(receipt) => {
-            let sql = sql!(
-                "SELECT id, lane FROM parts WHERE receipt = ?1 AND channel = ?2 ORDER BY seq DESC LIMIT 1"
-            );
+            let sql = sql!("SELECT id, lane FROM parts WHERE receipt = ?1 AND channel = ?2 ORDER BY seq DESC LIMIT 1");
             tx.one(sql, params![receipt, channel.as_str()], read_place).await?
         }
         Reported::Part(id) => {

@@ -48,7 +48,9 @@ pub(crate) async fn list<T: Tx>(tx: &T, filter: &Filter) -> Result<Vec<MessageDe
         // By the whole id, or by what stands between two of its colons: Slack's are `TEAM:CHANNEL:THREAD`.
         let select = |position: &str| {
             let in_chat = match &chat {
-                Some(_) => format!("lane IN (SELECT id FROM lanes WHERE {position}(':' || chat || ':', ':' || ?5 || ':') > 0)"),
+                Some(_) => {
+                    format!("lane IN (SELECT id FROM lanes WHERE {position}(':' || chat || ':', ':' || ?5 || ':') > 0)")
+                }
                 None => "?5 IS NULL".to_owned(),
             };
             format!(
@@ -160,8 +162,7 @@ pub(crate) async fn stats<T: Tx>(tx: &T) -> Result<Stats> {
     let since: Option<Timestamp> =
         tx.one(since, params![&json_list(oldest)?], |row| row.optional_moment(0)).await?.flatten();
     stats.oldest_waiting = since.map(|since| tx.now().since(since));
-    let pending =
-        sql!("SELECT channel, count(*) FROM parts WHERE state IN ('pending', 'sending') GROUP BY channel");
+    let pending = sql!("SELECT channel, count(*) FROM parts WHERE state IN ('pending', 'sending') GROUP BY channel");
     stats.pending_parts =
         tx.all(pending, &[], |row| Ok((ChannelName::new(row.text(0)?), row.count(1)?.into()))).await?;
     Ok(stats)

@@ -57,9 +57,7 @@ pub(crate) async fn answer<T: Tx>(tx: &T, message: MessageId) -> Result<AnswerSt
 pub(crate) async fn have_ended<T: Tx>(tx: &T, messages: &[MessageId]) -> Result<Vec<MessageId>> {
     let ids = json_list(messages.iter().map(ToString::to_string))?;
     tx.all(
-        sql!(
-            "SELECT id FROM messages WHERE id IN TEXTS(?1) AND state NOT IN ('received', 'asking')"
-        ),
+        sql!("SELECT id FROM messages WHERE id IN TEXTS(?1) AND state NOT IN ('received', 'asking')"),
         params![&ids],
         |row| parsed(row.text(0)?),
     )

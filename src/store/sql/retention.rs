@@ -155,9 +155,8 @@ async fn expire_parts<T: Tx>(tx: &T, lane: &Lane, before: i64, answered: Timesta
 static PRUNE_MESSAGES: LazyLock<Sql> = LazyLock::new(|| {
     Sql::made(format!("UPDATE messages SET {}, pruned = true WHERE seq IN INTS(?1)", emptied("messages")))
 });
-static PRUNE_TURNS: LazyLock<Sql> = LazyLock::new(|| {
-    Sql::made(format!("UPDATE turns SET {}, pruned = true WHERE id IN TEXTS(?1)", emptied("turns")))
-});
+static PRUNE_TURNS: LazyLock<Sql> =
+    LazyLock::new(|| Sql::made(format!("UPDATE turns SET {}, pruned = true WHERE id IN TEXTS(?1)", emptied("turns"))));
 static PRUNE_PARTS: LazyLock<Sql> = LazyLock::new(|| {
     Sql::made(format!(
         "UPDATE parts SET {} WHERE turn IN TEXTS(?1) AND state NOT IN ('pending', 'sending')",
@@ -246,11 +245,8 @@ pub(crate) async fn forget_messages<T: Tx>(tx: &T, forget: Duration, behind: i64
         .await?;
     let more = oldest.len() == ROWS_AT_ONCE && oldest.iter().all(|(_, _, is_old)| *is_old);
     let behind = oldest.last().map(|(seq, ..)| *seq).filter(|_| more);
-    let old: Vec<(i64, Option<LaneId>)> = oldest
-        .into_iter()
-        .take_while(|(_, _, is_old)| *is_old)
-        .map(|(seq, lane, _)| (seq, lane))
-        .collect();
+    let old: Vec<(i64, Option<LaneId>)> =
+        oldest.into_iter().take_while(|(_, _, is_old)| *is_old).map(|(seq, lane, _)| (seq, lane)).collect();
     if old.is_empty() {
         return Ok(Step::default());
     }

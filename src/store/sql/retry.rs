@@ -33,9 +33,7 @@ pub(crate) async fn retry<T: Tx>(tx: &T, message: MessageId) -> Result<Retried> 
                  FROM messages AS m LEFT JOIN turns AS t ON t.id = m.turn WHERE m.id = ?1"
             ),
             params![&id],
-            |row: &dyn Row| {
-                Ok((row.owned(0)?, (row.optional_owned(1)?, row.optional_owned(2)?), row.flag(3)?))
-            },
+            |row: &dyn Row| Ok((row.owned(0)?, (row.optional_owned(1)?, row.optional_owned(2)?), row.flag(3)?)),
         )
         .await?;
     let Some((now, turn, pruned)) = found else { return Ok(Retried::NoSuchMessage) };

@@ -97,14 +97,7 @@ pub(crate) async fn begin_call<T: Tx>(tx: &T, lease: &Lease, turn: &Turn, call: 
                         answered = false, looks = 0, generation = ?2, bot_id = ?3, user_attributes = ?4
                      WHERE id = ?5 AND lane = ?6 AND ended_at IS NULL"
                 ),
-                params![
-                    tx.now(),
-                    turn.generation,
-                    turn.bot_id.as_str(),
-                    user_attributes,
-                    turn.id.to_string(),
-                    lane.id
-                ],
+                params![tx.now(), turn.generation, turn.bot_id.as_str(), user_attributes, turn.id.to_string(), lane.id],
             )
             .await?;
         is_current(changed)?;
@@ -206,13 +199,7 @@ async fn join<T: Tx>(tx: &T, lane: LaneId, turn: &str, members: &[MessageId]) ->
     Ok(())
 }
 
-pub(crate) async fn reopen<T: Tx>(
-    tx: &T,
-    lease: &Lease,
-    turn: TurnId,
-    after: Duration,
-    reason: &str,
-) -> Result<()> {
+pub(crate) async fn reopen<T: Tx>(tx: &T, lease: &Lease, turn: TurnId, after: Duration, reason: &str) -> Result<()> {
     let lane = hold(tx, lease, WorkKind::Turns).await?;
     let changed = tx
         .run(

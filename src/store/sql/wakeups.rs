@@ -8,7 +8,6 @@ use crate::store::lane::Lane;
 use crate::store::{Dispatcher, Head, Lease, LeasedLane, Permit, WorkKind};
 
 /// The process that works on this store's lanes.
-#[derive(Clone)]
 pub(crate) struct Joined {
     pub(crate) owner: Owner,
     pub(crate) dispatcher: Arc<dyn Dispatcher>,
@@ -58,12 +57,12 @@ impl News {
 
 /// Of one transaction, or of one step that may be undone by itself.
 pub(crate) struct Wakeups {
-    joined: Option<Joined>,
+    joined: Option<Arc<Joined>>,
     news: Mutex<News>,
 }
 
 impl Wakeups {
-    pub(crate) fn new(joined: Option<Joined>) -> Self {
+    pub(crate) fn new(joined: Option<Arc<Joined>>) -> Self {
         Self { joined, news: Mutex::default() }
     }
 
@@ -112,7 +111,7 @@ impl Wakeups {
     pub(crate) fn due(&self, work: WorkKind, at: Timestamp) {
         self.with(|news| {
             let due = news.due(work);
-            *due = due.into_iter().chain([at]).min();
+            *due = Some(due.map_or(at, |due| due.min(at)));
         });
     }
 

@@ -1,112 +1,170 @@
 //! What is kept before a webhook is acknowledged.
 
-use rusqlite::params;
-
-use super::lanes;
-use super::tx::{Tx, parsed, to_json};
+use super::tx::SqliteTx;
 use crate::domain::id::{LaneId, MessageId, SenderRef};
 use crate::domain::message::Role;
-use crate::store::{Accepted, NewItem, NewMessage, NewUnusable, Result, Work};
+use crate::store::column::{parsed, to_json};
+use crate::store::lane::{Lane, Slot};
+use crate::store::sql::leases::{lane_columns, read_lane};
+use crate::store::sql::turns::view;
+use crate::store::sql::{Row, Tx, params, sql};
+use crate::store::{Accepted, Head, LaneView, NewItem, NewMessage, NewUnusable, Result, Waiting, WorkKind};
 
-pub(super) const KNOWN: &str = "SELECT id FROM messages WHERE channel = ?1 AND delivery_key = ?2";
-pub(super) const LANE: &str = "SELECT id FROM lanes WHERE channel = ?1 AND chat = ?2";
-/// Senders are compared where both are known, else the user attributes. Without either there is nothing to tell by.
-pub(super) const WROTE: &str = "UPDATE lanes SET attributes_ref = ?3, sender_ref = coalesce(sender_ref, ?2),
-        shared = CASE WHEN sender_ref IS NOT NULL AND ?2 IS NOT NULL THEN sender_ref <> ?2
-            ELSE coalesce(attributes_ref <> ?3, 0) END
-    WHERE id = ?1 AND shared = 0
-        AND (attributes_ref IS NOT ?3 OR ?2 IS NOT NULL AND sender_ref IS NOT ?2)";
+/// A lane that something came for in this webhook.
+struct Touched<'m> {
+    lane: Lane,
+    /// Nothing waited in it and nothing was asked, so that what came is all that there is to do.
+    is_quiet: bool,
+    new: Vec<&'m NewMessage>,
+}
 
-pub(super) fn accept(tx: &Tx<'_>, items: &[NewItem]) -> Result<Vec<Accepted>> {
-    items
+pub(super) fn accept(tx: &SqliteTx<'_>, items: &[NewItem]) -> Result<Vec<Accepted>> {
+    let mut touched = Vec::new();
+    let accepted = items
         .iter()
         .map(|item| match item {
-            NewItem::Message(message) => accept_message(tx, message),
+            NewItem::Message(message) => accept_message(tx, message, &mut touched),
             NewItem::Unusable(unusable) => accept_unusable(tx, unusable),
         })
-        .collect()
-}
-
-pub(super) fn find(tx: &Tx<'_>, channel: &str, key: &str) -> Result<Option<MessageId>> {
-    let id: Option<String> = tx.one(KNOWN, params![channel, key], |row| row.get(0))?;
-    id.as_deref().map(parsed).transpose()
-}
-
-fn accept_message(tx: &Tx<'_>, message: &NewMessage) -> Result<Accepted> {
-    if let Some(first) = find(tx, message.channel.as_str(), message.delivery_key.as_str())? {
-        return Ok(Accepted::Duplicate(first));
+        .collect::<Result<_>>()?;
+    for touched in touched {
+        schedule(tx, touched)?;
     }
-    let known = tx.one(LANE, params![message.channel.as_str(), message.chat.as_str()], |row| row.get(0))?;
-    let lane = match known {
-        Some(lane) => LaneId(lane),
-        None if message.only_if_known => return Ok(Accepted::UnknownChat),
-        None => new_lane(tx, message)?,
+    Ok(accepted)
+}
+
+pub(super) fn find(tx: &SqliteTx<'_>, channel: &str, key: &str) -> Result<Option<MessageId>> {
+    let known = sql!("SELECT id FROM messages WHERE channel = ?1 AND delivery_key = ?2");
+    tx.one(known, params![channel, key], |row| parsed(row.text(0)?))
+}
+
+fn duplicate(tx: &SqliteTx<'_>, channel: &str, key: &str) -> Result<Accepted> {
+    let first = find(tx, channel, key)?;
+    first.map(Accepted::Duplicate).ok_or_else(|| crate::store::column::corrupt("a message is neither new nor known"))
+}
+
+fn accept_message<'m>(tx: &SqliteTx<'_>, message: &'m NewMessage, touched: &mut Vec<Touched<'m>>) -> Result<Accepted> {
+    let (channel, key) = (message.channel.as_str(), message.delivery_key.as_str());
+    let (lane, is_quiet) = match lane_of(tx, message)? {
+        Some(known) => known,
+        None => match find(tx, channel, key)? {
+            Some(first) => return Ok(Accepted::Duplicate(first)),
+            None if message.only_if_known => return Ok(Accepted::UnknownChat),
+            None => (new_lane(tx, message)?, true),
+        },
     };
-    tx.run(
-        "INSERT INTO messages (seq, id, channel, delivery_key, lane, role, sender, text, user_attributes, bot_id, address,
-            dormant, sort_at, received_at, waiting_since, wait_until, too_long, state)
-         VALUES (?15, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?16, 'received')",
+    let kept = tx.run(
+        sql!(
+            "INSERT INTO messages (seq, id, channel, delivery_key, lane, role, sender, text, user_attributes, bot_id,
+                address, dormant, sort_at, received_at, waiting_since, wait_until, too_long, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14, ?15, ?16, 'received')
+             ON CONFLICT (channel, delivery_key) DO NOTHING"
+        ),
         params![
+            tx.numbers().message(),
             message.id.to_string(),
-            message.channel.as_str(),
-            message.delivery_key.as_str(),
-            lane.0,
+            channel,
+            key,
+            lane.id,
             message.role.as_str(),
-            message.sender,
-            message.text,
+            message.sender.as_deref(),
+            &message.text,
             to_json(&message.user_attributes)?,
             message.bot_id.as_str(),
             to_json(&message.address)?,
             message.dormant,
-            message.sort_at.map(|at| at.as_millis()),
+            message.sort_at,
             tx.now(),
-            message.wait.map(|wait| tx.now.plus(wait).as_millis()),
-            tx.next_number("messages")?,
+            message.wait.map(|wait| tx.now().plus(wait)),
             message.too_long,
         ],
     )?;
-    if message.role == Role::User {
-        let sender = message.sender_ref.as_ref().map(SenderRef::as_str);
-        tx.run(WROTE, params![lane.0, sender, message.attributes_ref.as_str()])?;
+    if kept == 0 {
+        return duplicate(tx, channel, key);
     }
-    if !message.dormant {
-        lanes::schedule(tx, lane, Work::Turns, tx.now.plus(message.merge_window))?;
+    match touched.iter_mut().find(|touched| touched.lane.id == lane.id) {
+        Some(touched) => touched.new.push(message),
+        None => touched.push(Touched { lane, is_quiet, new: vec![message] }),
     }
     Ok(Accepted::New(message.id))
 }
 
-fn new_lane(tx: &Tx<'_>, message: &NewMessage) -> Result<LaneId> {
-    let lane = tx.next_number("lanes")?;
-    tx.run(
-        "INSERT INTO lanes (id, channel, chat, chat_ref) VALUES (?1, ?2, ?3, ?4)",
-        params![lane, message.channel.as_str(), message.chat.as_str(), message.chat_ref.as_str()],
-    )?;
-    tx.run(
-        "INSERT INTO schedule (lane, work, channel) VALUES (?1, 'turns', ?2), (?1, 'deliveries', ?2)",
-        params![lane, message.channel.as_str()],
-    )?;
-    Ok(LaneId(lane))
+fn lane_of(tx: &SqliteTx<'_>, message: &NewMessage) -> Result<Option<(Lane, bool)>> {
+    let sql = sql!(concat!(
+        "SELECT ",
+        lane_columns!(),
+        ", NOT EXISTS (SELECT 1 FROM turns WHERE turns.lane = lanes.id AND turns.ended_at IS NULL)
+            AND NOT EXISTS (SELECT 1 FROM messages WHERE messages.lane = lanes.id AND messages.state = 'received')
+         FROM lanes WHERE channel = ?1 AND chat = ?2"
+    ));
+    let values = params![message.channel.as_str(), message.chat.as_str()];
+    let found = tx.one(sql, values, |row| Ok((read_lane(row)?, row.flag(12)?)))?;
+    Ok(found.map(|(lane, is_quiet)| (tx.loaded(lane), is_quiet)))
 }
 
-fn accept_unusable(tx: &Tx<'_>, unusable: &NewUnusable) -> Result<Accepted> {
-    if let Some(first) = find(tx, unusable.channel.as_str(), unusable.delivery_key.as_str())? {
-        return Ok(Accepted::Duplicate(first));
-    }
+fn new_lane(tx: &SqliteTx<'_>, message: &NewMessage) -> Result<Lane> {
+    let lane = LaneId(tx.numbers().lane());
     tx.run(
-        "INSERT INTO messages (seq, id, channel, delivery_key, role, text, received_at, waiting_since, state, reason,
-            detail, ended_at)
-         VALUES (?9, ?1, ?2, ?3, ?4, ?5, ?6, ?6, 'failed', ?7, ?8, ?6)",
+        sql!("INSERT INTO lanes (id, channel, chat, chat_ref) VALUES (?1, ?2, ?3, ?4)"),
+        params![lane, message.channel.as_str(), message.chat.as_str(), message.chat_ref.as_str()],
+    )?;
+    Ok(tx.loaded(Lane {
+        id: lane,
+        channel: message.channel.clone(),
+        chat_ref: message.chat_ref.clone(),
+        generation: 0,
+        bot_id: None,
+        last_turn_at: None,
+        shared: false,
+        sender_ref: None,
+        attributes_ref: None,
+        watermark: None,
+        turns: Slot::default(),
+        deliveries: Slot::default(),
+    }))
+}
+
+fn schedule(tx: &SqliteTx<'_>, touched: Touched<'_>) -> Result<()> {
+    let Touched { mut lane, is_quiet, new } = touched;
+    for message in new.iter().filter(|message| message.role == Role::User) {
+        lane.wrote(message.sender_ref.as_ref().map(SenderRef::as_str), message.attributes_ref.as_str());
+    }
+    let now = tx.now();
+    if let Some(first) = new.iter().find(|message| !message.dormant) {
+        let at = now.plus(first.merge_window);
+        if let Some((lease, permit)) = tx.wakeups().try_lease(&mut lane, WorkKind::Turns, at, now) {
+            let head = if is_quiet {
+                let waiting = new.iter().map(|message| Waiting::new(message, now)).collect();
+                Head::Turns(Box::new(LaneView { waiting, ..view(&lane, now) }))
+            } else {
+                Head::Unread
+            };
+            tx.wakeups().start(lease, permit, head);
+        }
+    }
+    tx.store(&lane)
+}
+
+fn accept_unusable(tx: &SqliteTx<'_>, unusable: &NewUnusable) -> Result<Accepted> {
+    let (channel, key) = (unusable.channel.as_str(), unusable.delivery_key.as_str());
+    let kept = tx.run(
+        sql!(
+            "INSERT INTO messages (seq, id, channel, delivery_key, role, text, received_at, waiting_since, state, reason,
+                detail, ended_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 'failed', ?8, ?9, ?7)
+             ON CONFLICT (channel, delivery_key) DO NOTHING"
+        ),
         params![
+            tx.numbers().message(),
             unusable.id.to_string(),
-            unusable.channel.as_str(),
-            unusable.delivery_key.as_str(),
+            channel,
+            key,
             Role::User.as_str(),
-            unusable.raw,
+            &unusable.raw,
             tx.now(),
-            unusable.reason,
-            unusable.detail,
-            tx.next_number("messages")?,
+            &unusable.reason,
+            &unusable.detail,
         ],
     )?;
-    Ok(Accepted::New(unusable.id))
+    if kept == 0 { duplicate(tx, channel, key) } else { Ok(Accepted::New(unusable.id)) }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, params};
 
 use crate::store::Mode;
+use crate::store::sql::Sql;
 
 /// Older ones can corrupt a file in WAL mode that has two connections or more.
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -171,7 +172,7 @@ impl Opener {
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "foreign_keys", false)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         Ok(connection)
@@ -187,11 +188,12 @@ impl Opener {
 }
 
 /// A write that changes a page, so that it has to reach the disk.
-pub(super) const PROBE: &str = "INSERT INTO meta (key, value) VALUES ('probe', 1)
-    ON CONFLICT (key) DO UPDATE SET value = meta.value + 1";
+pub(super) static PROBE: Sql = Sql::new(
+    "INSERT INTO meta (key, value) VALUES ('probe', 1) ON CONFLICT (key) DO UPDATE SET value = meta.value + 1",
+);
 
 fn probe(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute(PROBE, []).map(|_| ())
+    connection.execute(PROBE.sqlite(), []).map(|_| ())
 }
 
 /// The folder (for us alone if it has to be made), the lock, the file (for us alone).

@@ -7,9 +7,9 @@
 
 use std::ops::Range;
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
-use super::tx::Tx;
+use super::tx::{SqliteTx, failed};
 use crate::store::Result;
 
 /// Pages looked at in one snapshot, and written in one transaction.
@@ -23,22 +23,27 @@ const MOST_PAGES: i64 = 0x0200_0000;
 const PAGE: &str = "SELECT data FROM sqlite_dbpage WHERE pgno = ?1";
 
 /// Whether this SQLite can show its pages: it has to be built for that (`.cargo/config.toml`).
-pub(super) fn is_possible(tx: &Tx<'_>) -> Result<bool> {
-    let is_built_in = "SELECT 1 FROM pragma_module_list WHERE name = 'sqlite_dbpage'";
-    Ok(tx.one(is_built_in, [], |_| Ok(()))?.is_some() && pages(tx)? < MOST_PAGES)
+pub(super) fn is_possible(tx: &SqliteTx<'_>) -> Result<bool> {
+    let is_built_in = "SELECT EXISTS (SELECT 1 FROM pragma_module_list WHERE name = 'sqlite_dbpage')";
+    let is_built_in: bool = tx.conn.query_row(is_built_in, [], |row| row.get(0)).map_err(failed)?;
+    Ok(is_built_in && pages(tx)? < MOST_PAGES)
 }
 
-pub(super) fn pages(tx: &Tx<'_>) -> Result<i64> {
-    Ok(tx.one("SELECT page_count FROM pragma_page_count", [], |row| row.get(0))?.unwrap_or_default())
+pub(super) fn pages(tx: &SqliteTx<'_>) -> Result<i64> {
+    tx.conn.query_row("SELECT page_count FROM pragma_page_count", [], |row| row.get(0)).map_err(failed)
 }
 
 /// Those of some pages from this one on that have something in their unused middle.
-pub(super) fn dirty(tx: &Tx<'_>, from: i64) -> Result<Vec<i64>> {
+pub(super) fn dirty(tx: &SqliteTx<'_>, from: i64) -> Result<Vec<i64>> {
     let last = pages(tx)?.min(from + LOOKED_AT_ONCE - 1);
+    let mut page = tx.conn.prepare_cached(PAGE).map_err(failed)?;
     let mut found = Vec::new();
     for number in from..=last {
-        if tx.one(PAGE, params![number], |row| Ok(residue(row.get_ref(0)?.as_blob()?, number).is_some()))? == Some(true)
-        {
+        let is_dirty = page
+            .query_row(params![number], |row| Ok(residue(row.get_ref(0)?.as_blob()?, number).is_some()))
+            .optional()
+            .map_err(failed)?;
+        if is_dirty == Some(true) {
             found.push(number);
         }
     }
@@ -46,14 +51,17 @@ pub(super) fn dirty(tx: &Tx<'_>, from: i64) -> Result<Vec<i64>> {
 }
 
 /// Looked at once more: the pages may be others by now.
-pub(super) fn clean(tx: &Tx<'_>, numbers: &[i64]) -> Result<()> {
+pub(super) fn clean(tx: &SqliteTx<'_>, numbers: &[i64]) -> Result<()> {
+    let mut read = tx.conn.prepare_cached(PAGE).map_err(failed)?;
+    let mut write = tx.conn.prepare_cached("UPDATE sqlite_dbpage SET data = ?1 WHERE pgno = ?2").map_err(failed)?;
     for number in numbers {
-        let Some(mut page) = tx.one(PAGE, params![number], |row| row.get::<_, Vec<u8>>(0))? else { continue };
+        let page = read.query_row(params![number], |row| row.get::<_, Vec<u8>>(0)).optional().map_err(failed)?;
+        let Some(mut page) = page else { continue };
         let Some(unused) = residue(&page, *number) else { continue };
         if let Some(unused) = page.get_mut(unused) {
             unused.fill(0);
         }
-        tx.run("UPDATE sqlite_dbpage SET data = ?1 WHERE pgno = ?2", params![page, number])?;
+        write.execute(params![page, number]).map_err(failed)?;
     }
     Ok(())
 }
@@ -89,6 +97,7 @@ fn residue(page: &[u8], number: i64) -> Option<Range<usize>> {
 mod tests {
     use rusqlite::Connection;
 
+    use super::super::tx::Shared;
     use super::*;
     use crate::domain::clock::Timestamp;
 
@@ -135,7 +144,8 @@ mod tests {
             left += count(&connection, "CANARY");
             let rows = "SELECT group_concat(id || coalesce(more, '')) FROM t";
             let before: String = connection.query_row(rows, [], |row| row.get(0)).unwrap();
-            let tx = Tx::new(&connection, Timestamp::default());
+            let shared = Shared::for_tests();
+            let tx = SqliteTx::new(&connection, Timestamp::default(), &shared);
             assert!(is_possible(&tx).unwrap(), "built without LIBSQLITE3_FLAGS of .cargo/config.toml");
             connection.execute_batch("BEGIN").unwrap();
             clean(&tx, &dirty(&tx, 1).unwrap()).unwrap();

@@ -1,5 +1,7 @@
-//! The one thread that writes. What waits goes into one transaction, each method in a savepoint of its own;
-//! all are answered after the commit.
+//! The one thread that writes. What waits goes into one transaction; all are answered after the commit.
+//!
+//! Steps hardly ever fail after they have changed something, so a transaction runs without savepoints. When one does,
+//! all of it is undone, and done once more with each step in a savepoint of its own.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -7,18 +9,21 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::open::{self, Opener};
-use super::tx::{Rings, Tx, disk_failed, failed};
+use super::owners::Undo;
+use super::tx::{Shared, SqliteTx, disk_failed, failed};
 use super::{checkpoint, lanes};
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::store::sql::Tx;
+use crate::store::sql::wakeups::News;
 use crate::store::steps::Steps;
-use crate::store::{Bells, Result, StoreError};
+use crate::store::{Result, StoreError};
 
 /// Beyond this the store is full: webhooks get 503, workers try again.
 const QUEUE: usize = 8192;
-/// Methods in one commit. Measured: 512 rows a commit write twice as much as 32, more brings nothing.
+/// Steps in one commit. Measured: 512 rows a commit write twice as much as 32, more brings nothing.
 const BATCH: usize = 512;
 
 /// How often it is tried to empty the log while somebody reads what is older, and how long that may hold up writing.
@@ -36,13 +41,14 @@ enum Order {
 
 /// One method of the store, on its way through the writer.
 trait Job: Send {
-    fn run(&mut self, tx: &Tx<'_>) -> Result<()>;
+    /// May be called again, when what it did was undone.
+    fn run(&mut self, tx: &SqliteTx<'_>) -> Result<()>;
     /// `Err`: the commit failed, whatever this one did is undone.
     fn answer(self: Box<Self>, commit: Result<(), String>);
 }
 
 struct Write<T, F> {
-    work: Option<F>,
+    work: F,
     outcome: Result<T>,
     waiter: oneshot::Sender<Result<T>>,
 }
@@ -50,20 +56,13 @@ struct Write<T, F> {
 impl<T, F> Job for Write<T, F>
 where
     T: Send + 'static,
-    F: FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
+    F: Fn(&SqliteTx<'_>) -> Result<T> + Send + 'static,
 {
-    fn run(&mut self, tx: &Tx<'_>) -> Result<()> {
-        let Some(work) = self.work.take() else { return Ok(()) };
-        match work(tx) {
-            Ok(value) => {
-                self.outcome = Ok(value);
-                Ok(())
-            }
-            Err(error) => {
-                let rollback = copy(&error);
-                self.outcome = Err(error);
-                Err(rollback)
-            }
+    fn run(&mut self, tx: &SqliteTx<'_>) -> Result<()> {
+        self.outcome = (self.work)(tx);
+        match &self.outcome {
+            Ok(_) => Ok(()),
+            Err(error) => Err(copy(error)),
         }
     }
 
@@ -85,9 +84,12 @@ fn copy(error: &StoreError) -> StoreError {
     }
 }
 
+fn stopped() -> StoreError {
+    StoreError::Unavailable("it has stopped".to_owned())
+}
+
 pub(super) struct Writer {
     queue: Option<mpsc::Sender<Order>>,
-    bells: Bells,
     failed_at: Arc<Mutex<Option<Instant>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -97,27 +99,16 @@ impl Writer {
         connection: Option<Connection>,
         opener: Arc<Opener>,
         clock: Arc<dyn Clock>,
+        shared: Arc<Shared>,
         commits: Arc<AtomicU64>,
     ) -> std::io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let (turns, turns_bell) = watch::channel(0);
-        let (deliveries, deliveries_bell) = watch::channel(0);
-        let (ended, ended_bell) = watch::channel(0);
-        let ropes = Ropes { turns, deliveries, ended };
         let failed_at = Arc::<Mutex<Option<Instant>>>::default();
         let steps = Steps::default();
-        let desk = Desk { connection, opener, clock, steps, ropes, commits, failed_at: Arc::clone(&failed_at) };
-        let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || desk.work(jobs))?;
-        Ok(Self {
-            queue: Some(queue),
-            bells: Bells { turns: turns_bell, deliveries: deliveries_bell, ended: ended_bell },
-            failed_at,
-            thread: Some(thread),
-        })
-    }
-
-    pub(super) fn bells(&self) -> Bells {
-        self.bells.clone()
+        let writer =
+            WriterLoop { connection, opener, clock, steps, shared, commits, failed_at: Arc::clone(&failed_at) };
+        let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run(jobs))?;
+        Ok(Self { queue: Some(queue), failed_at, thread: Some(thread) })
     }
 
     /// Whether something could not be written within this time: on a full disk small things fit now and then.
@@ -128,11 +119,10 @@ impl Writer {
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Tx<'_>) -> Result<T> + Send + 'static,
+        F: Fn(&SqliteTx<'_>) -> Result<T> + Send + 'static,
     {
-        let stopped = || StoreError::Unavailable("it has stopped".to_owned());
         let (waiter, answer) = oneshot::channel();
-        let job = Write { work: Some(work), outcome: Err(stopped()), waiter };
+        let job = Write { work, outcome: Err(stopped()), waiter };
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
         queue.try_send(Order::Write(Box::new(job))).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Unavailable("too much waits to be written".to_owned()),
@@ -144,7 +134,6 @@ impl Writer {
     /// Returns when the log is empty. The thread itself does it: under constant writing nobody else would find the
     /// moment.
     pub(super) async fn truncate_log(&self) -> Result<()> {
-        let stopped = || StoreError::Unavailable("it has stopped".to_owned());
         for attempt in 1_u32.. {
             let (waiter, answer) = oneshot::channel();
             let queue = self.queue.as_ref().ok_or_else(stopped)?;
@@ -171,39 +160,20 @@ impl Drop for Writer {
     }
 }
 
-/// What the bells hang on.
-struct Ropes {
-    turns: watch::Sender<u64>,
-    deliveries: watch::Sender<u64>,
-    ended: watch::Sender<u64>,
-}
-
-impl Ropes {
-    fn pull(&self, rings: Rings) {
-        for (rope, rung) in
-            [(&self.turns, rings.turns), (&self.deliveries, rings.deliveries), (&self.ended, rings.ended)]
-        {
-            if rung {
-                rope.send_modify(|count| *count = count.wrapping_add(1));
-            }
-        }
-    }
-}
-
-/// The writer's own side, on its thread.
-struct Desk {
+/// On its own thread.
+struct WriterLoop {
     /// `None`: the disk failed, and nothing is acknowledged before a fresh connection has written something.
     connection: Option<Connection>,
     opener: Arc<Opener>,
     clock: Arc<dyn Clock>,
     steps: Steps,
-    ropes: Ropes,
+    shared: Arc<Shared>,
     commits: Arc<AtomicU64>,
     failed_at: Arc<Mutex<Option<Instant>>>,
 }
 
-impl Desk {
-    fn work(mut self, mut orders: mpsc::Receiver<Order>) {
+impl WriterLoop {
+    fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         while let Some(first) = orders.blocking_recv() {
             let (mut batch, mut truncate) = (Vec::new(), None);
             let mut next = Some(first);
@@ -226,14 +196,15 @@ impl Desk {
     }
 
     fn commit(&mut self, mut batch: Vec<Box<dyn Job>>) {
+        let now = self.clock.now();
         let outcome = match self.connection.take().map_or_else(|| self.opener.reopen(), Ok) {
             Ok(connection) => {
-                if self.steps.is_set_back(self.clock.now()) {
+                if self.steps.is_set_back(now) {
                     tracing::warn!("the clock was set back");
                     let (waiter, _) = oneshot::channel();
-                    batch.insert(0, Box::new(Write { work: Some(lanes::set_back), outcome: Ok(()), waiter }));
+                    batch.insert(0, Box::new(Write { work: lanes::clock_stepped_back, outcome: Ok(()), waiter }));
                 }
-                let outcome = transaction(&connection, self.clock.as_ref(), &mut batch);
+                let outcome = Transaction { connection: &connection, now, shared: &self.shared }.run(&mut batch);
                 match &outcome {
                     Err(error) if disk_failed(error) => {
                         tracing::error!(%error, "the store's disk failed; nothing is acknowledged until it writes again");
@@ -246,11 +217,13 @@ impl Desk {
             Err(error) => Err(failed(error)),
         };
         match outcome {
-            Ok(rings) => {
+            Ok(news) => {
                 self.commits.fetch_add(1, Ordering::Relaxed);
-                self.ropes.pull(rings);
                 for job in batch {
                     job.answer(Ok(()));
+                }
+                for news in news {
+                    news.tell(self.shared.joined.get().map(Arc::as_ref), now);
                 }
             }
             Err(error) => {
@@ -270,6 +243,114 @@ impl Desk {
     }
 }
 
+struct Transaction<'t> {
+    connection: &'t Connection,
+    now: Timestamp,
+    shared: &'t Shared,
+}
+
+/// How a transaction's steps went.
+enum Ran {
+    Whole {
+        undo: Undo,
+        news: Vec<News>,
+    },
+    /// One failed that had changed something.
+    Spoilt(Undo),
+}
+
+impl Transaction<'_> {
+    /// What is to be told now that it is committed.
+    fn run(&self, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<Vec<News>> {
+        let mut ran = self.attempt(batch, Self::plainly);
+        if let Ok(Ran::Spoilt(undo)) = ran {
+            self.roll_back(undo);
+            ran = self.attempt(batch, Self::each_in_a_savepoint);
+        }
+        let (undo, error) = match ran {
+            Ok(Ran::Whole { undo, news }) => match self.execute("COMMIT") {
+                Ok(()) => return Ok(news),
+                Err(error) => (undo, error),
+            },
+            Ok(Ran::Spoilt(undo)) => (undo, rusqlite::Error::InvalidQuery),
+            Err(error) => (Undo::default(), error),
+        };
+        self.roll_back(undo);
+        Err(error)
+    }
+
+    fn attempt(
+        &self,
+        batch: &mut [Box<dyn Job>],
+        steps: fn(&Self, &mut [Box<dyn Job>], &mut Undo) -> rusqlite::Result<Option<Vec<News>>>,
+    ) -> rusqlite::Result<Ran> {
+        let mut undo = Undo::default();
+        let ran = self.execute("BEGIN IMMEDIATE").and_then(|()| steps(self, batch, &mut undo));
+        match ran {
+            Ok(Some(news)) => Ok(Ran::Whole { undo, news }),
+            Ok(None) => Ok(Ran::Spoilt(undo)),
+            Err(error) => {
+                self.roll_back(undo);
+                Err(error)
+            }
+        }
+    }
+
+    fn plainly(&self, batch: &mut [Box<dyn Job>], undo: &mut Undo) -> rusqlite::Result<Option<Vec<News>>> {
+        let mut news = Vec::new();
+        for job in batch {
+            let changes = self.connection.total_changes();
+            let tx = SqliteTx::new(self.connection, self.now, self.shared);
+            match job.run(&tx) {
+                Ok(()) => {
+                    undo.and(tx.take_undo());
+                    news.push(tx.wakeups().take());
+                }
+                Err(_) => {
+                    tx.undo();
+                    if self.connection.total_changes() != changes || self.connection.is_autocommit() {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+        Ok(Some(news))
+    }
+
+    fn each_in_a_savepoint(&self, batch: &mut [Box<dyn Job>], undo: &mut Undo) -> rusqlite::Result<Option<Vec<News>>> {
+        let mut news = Vec::new();
+        for job in batch {
+            self.execute("SAVEPOINT job")?;
+            let tx = SqliteTx::new(self.connection, self.now, self.shared);
+            match job.run(&tx) {
+                Ok(()) => {
+                    undo.and(tx.take_undo());
+                    news.push(tx.wakeups().take());
+                }
+                // Some failures (a full disk) undo the whole transaction by themselves: the next statement
+                // would write outside of it. ROLLBACK TO fails then, and all are told that nothing was kept.
+                Err(_) => {
+                    tx.undo();
+                    self.execute("ROLLBACK TO job")?;
+                }
+            }
+            self.execute("RELEASE job")?;
+        }
+        Ok(Some(news))
+    }
+
+    fn execute(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(|_| ())
+    }
+
+    fn roll_back(&self, undo: Undo) {
+        self.shared.owners.undo(undo);
+        if !self.connection.is_autocommit() {
+            let _ = self.execute("ROLLBACK");
+        }
+    }
+}
+
 fn truncate_log(connection: &Connection) -> bool {
     let outcome = connection.busy_timeout(TRUNCATE_WITHIN).and_then(|()| checkpoint::truncate(connection));
     let restored = connection.busy_timeout(open::BUSY);
@@ -277,31 +358,4 @@ fn truncate_log(connection: &Connection) -> bool {
         tracing::warn!(%error, "{}", checkpoint::NOT_WRITTEN_BACK);
         false
     })
-}
-
-fn transaction(connection: &Connection, clock: &dyn Clock, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<Rings> {
-    let result = begin_and_commit(connection, clock, batch);
-    if result.is_err() && !connection.is_autocommit() {
-        let _ = connection.execute_batch("ROLLBACK");
-    }
-    result
-}
-
-fn begin_and_commit(connection: &Connection, clock: &dyn Clock, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<Rings> {
-    let run = |sql: &str| connection.prepare_cached(sql)?.execute([]).map(|_| ());
-    run("BEGIN IMMEDIATE")?;
-    let mut rings = Rings::default();
-    for job in batch {
-        run("SAVEPOINT job")?;
-        let tx = Tx::new(connection, clock.now());
-        match job.run(&tx) {
-            Ok(()) => rings = rings.and(tx.rings()),
-            // Some failures (a full disk) undo the whole transaction by themselves: the next statement
-            // would write outside of it. ROLLBACK TO fails then, and all are told that nothing was kept.
-            Err(_) => run("ROLLBACK TO job")?,
-        }
-        run("RELEASE job")?;
-    }
-    run("COMMIT")?;
-    Ok(rings)
 }
