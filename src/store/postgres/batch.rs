@@ -8,14 +8,11 @@ use tokio::time::timeout;
 
 use super::core::Core;
 use super::intake::{self, Busy};
-use super::link;
 use crate::store::{ACCEPTED_WITHIN, Accepted, NewItem, Result, StoreError, not_in_time};
 
 /// Beyond this the store is full: webhooks get 503.
 const QUEUE: usize = 8192;
 const BATCH: usize = 512;
-/// Those that wait for a lane which somebody else writes in, at the same time: a connection is left for the rest.
-const ALONE: usize = link::FIRST - 1;
 
 struct Call {
     items: Vec<NewItem>,
@@ -27,9 +24,12 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    pub(super) fn start(core: Arc<Core>) -> Self {
+    /// `connections`: those that are reserved for what comes in.
+    pub(super) fn start(core: Arc<Core>, connections: usize) -> Self {
         let (queue, calls) = mpsc::channel(QUEUE);
-        let desk = Desk { core, alone: Arc::new(Semaphore::new(ALONE)) };
+        // Those that wait for a lane which somebody else writes in, at the same time: a connection is left for the rest.
+        let alone = Arc::new(Semaphore::new(connections.saturating_sub(1).max(1)));
+        let desk = Desk { core, alone };
         tokio::spawn(desk.work(calls));
         Self { queue }
     }
@@ -76,9 +76,13 @@ impl Desk {
     async fn commit(&self, batch: Vec<Call>) {
         let items: Vec<&[NewItem]> = batch.iter().map(|call| call.items.as_slice()).collect();
         let items = items.as_slice();
-        let outcome = self.core.write_first(|tx| intake::accept(tx, items, Busy::PassedOver).boxed()).await;
+        let outcome = match self.shared(items, Busy::PassedOver).await {
+            // Somebody else's transaction makes one of these chats, or keeps one of these messages.
+            Ok(None) => self.shared(items, Busy::PassedOverWithNewChats).await,
+            outcome => outcome,
+        };
         match outcome {
-            Ok(outcomes) => {
+            Ok(Some(outcomes)) => {
                 for (call, outcome) in batch.into_iter().zip(outcomes) {
                     match outcome {
                         Some(accepted) => drop(call.waiter.send(Ok(accepted))),
@@ -86,18 +90,25 @@ impl Desk {
                     }
                 }
             }
+            Ok(None) => self.each_alone(batch),
             // One of them can't be written: the others shall not suffer for it.
-            Err(StoreError::Corrupt(_)) if batch.len() > 1 => {
-                for call in batch {
-                    self.alone(call);
-                }
-            }
+            Err(StoreError::Corrupt(_)) if batch.len() > 1 => self.each_alone(batch),
             Err(error) => {
                 tracing::warn!(%error, "the store could not commit");
                 for call in batch {
                     drop(call.waiter.send(Err(copy(&error))));
                 }
             }
+        }
+    }
+
+    async fn shared(&self, items: &[&[NewItem]], busy: Busy) -> Result<Option<Vec<Option<Vec<Accepted>>>>> {
+        self.core.write_shared(|tx| intake::accept(tx, items, busy).boxed()).await
+    }
+
+    fn each_alone(&self, batch: Vec<Call>) {
+        for call in batch {
+            self.alone(call);
         }
     }
 

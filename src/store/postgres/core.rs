@@ -161,7 +161,7 @@ impl Core {
                 tracing::warn!("the database's clock was set back");
                 again = LATE_WRITES.iter();
             }
-            if self.write(|tx| lanes::set_back(tx).boxed()).await.is_err() {
+            if self.write(|tx| lanes::clock_stepped_back(tx).boxed()).await.is_err() {
                 // Noticed in a transaction that has just worked: this one may too in a moment.
                 sleep(LOOK_AGAIN).await;
                 self.set_back.notify_one();
@@ -192,7 +192,7 @@ impl Core {
 
     async fn begin<'a>(&self, pool: &Pool) -> Result<Tx<'a>> {
         self.installation_key()?;
-        Ok(Tx::new(pool.get().await?, self.statements, Wakeups::new(self.membership.joined())))
+        Ok(Tx::new(pool.get().await?, self.statements, Wakeups::new(self.membership.alive())))
     }
 
     fn notice(&self, now: Option<Timestamp>) {
@@ -278,10 +278,10 @@ impl Core {
             return Ok(());
         }
         leases.sort_unstable_by_key(|lease| lease.lane.0);
-        let undecided = Committing { core: self, leases };
-        self.write_first(|tx| give_all_back(tx, &undecided.leases).boxed()).await?;
-        let mut settled = undecided;
-        settled.leases.clear();
+        let mut undecided = Committing { core: self, leases };
+        let leases = undecided.leases.as_slice();
+        self.write_first(|tx| give_all_back(tx, leases).boxed()).await?;
+        undecided.leases.clear();
         Ok(())
     }
 
@@ -310,20 +310,13 @@ impl Core {
 async fn give_all_back(tx: &Tx<'_>, leases: &[Lease]) -> Result<()> {
     for lease in leases {
         match tx.hold(lease).await {
-            Ok(lane) => {
-                let now = sql_now(tx);
-                give_back(tx, lane, lease.work, Some(now), Woken::Counts).await?;
-            }
+            Ok(lane) => give_back(tx, lane, lease.work, Some(tx.now()), Woken::Counts).await?,
             // It was never committed.
             Err(StoreError::Fenced) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(())
-}
-
-fn sql_now(tx: &Tx<'_>) -> Timestamp {
-    tx.now()
 }
 
 fn silent() -> StoreError {

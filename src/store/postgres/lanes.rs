@@ -1,20 +1,26 @@
 //! Lanes as rows: loaded under their lock, written back where something has changed, leased when they are due.
 
+use std::borrow::Cow;
+
 
 
 
 use tokio_postgres::Row;
 
 use super::tx::{Param, Tx, corrupt, get, ints, params, texts, work as name};
-use super::values;
+use super::{intake, values};
+
 use crate::domain::clock::Timestamp;
-use crate::domain::id::{BotId, ChannelName, ChatRef, EventId, LaneId, Owner};
+use crate::domain::id::{BotId, ChannelName, ChatKey, ChatRef, EventId, LaneId, Owner};
 use crate::store::column::{count, moment, rows};
 use crate::store::lane::{Lane, Slot};
 use crate::store::sql::wakeups::Wakeups;
 use crate::store::sql::{self, Sql};
 use crate::store::steps::{HORIZON, LONGEST_HOLD};
 use crate::store::{Due, Lease, LeaseRequest, Result, StoreError, WorkKind};
+
+/// Of whoever removes something. Any number that is only ours.
+const ENFORCING: i64 = 0x0066_696e_695f_6b65;
 
 /// A lane's row, for [`read_lane`]. Both due times stand in it: what another table says could be older than the lock.
 macro_rules! columns {
@@ -188,6 +194,24 @@ impl sql::Tx for Tx<'_> {
         Ok(lane)
     }
 
+    async fn lock_idle(&self, lanes: &[LaneId]) -> Result<Vec<LaneId>> {
+        if lanes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let idle = "SELECT id FROM lanes WHERE id = ANY ($1) AND turns_owner IS NULL AND deliveries_owner IS NULL
+            ORDER BY id FOR UPDATE SKIP LOCKED";
+        Tx::all(self, idle, params![ints(lanes.iter().map(|lane| lane.0))], |row| get(row, 0).map(LaneId)).await
+    }
+
+    async fn is_alone(&self) -> Result<bool> {
+        let lock = "SELECT pg_try_advisory_xact_lock($1)";
+        Ok(Tx::one(self, lock, params![ENFORCING], |row| get(row, 0)).await?.unwrap_or_default())
+    }
+
+    fn chat<'k>(&self, chat: &'k ChatKey) -> Cow<'k, str> {
+        intake::chat(chat)
+    }
+
     async fn serialize(&self, key: &str) -> Result<()> {
         let lock = "SELECT pg_advisory_xact_lock(hashtextextended('fini_bridge.sender:' || $1, 0))";
         self.one(lock, params![key], |_| Ok(())).await.map(drop)
@@ -283,7 +307,7 @@ pub(super) async fn lease(tx: &Tx<'_>, work: WorkKind, owner: &Owner, requests: 
 
 /// The clock was set back: what was scheduled by the old time is due soon, and nothing lies ahead for long. As
 /// several replicas notice it, it must do no harm to do this twice.
-pub(super) async fn set_back(tx: &Tx<'_>) -> Result<()> {
+pub(super) async fn clock_stepped_back(tx: &Tx<'_>) -> Result<()> {
     sql::Tx::tell_time(tx).await?;
     let soon = tx.now().plus(HORIZON);
     for due in DUE_AHEAD {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use refinery::Migration;
 
 use super::link::Pooled;
-use super::tx::{self, Param, Tx, get, params};
-use crate::domain::clock::Timestamp;
+use super::tx::{self, Param, Statements, Tx, get, params};
+use crate::store::sql::wakeups::Wakeups;
 use crate::store::{Mode, StoreError};
 
 mod embedded {
@@ -59,9 +59,15 @@ impl OpenError {
     }
 }
 
+/// The newest migration that this version carries.
+pub(super) fn newest() -> i64 {
+    let runner = embedded::migrations::runner();
+    runner.get_migrations().iter().map(Migration::version).max().unwrap_or_default().into()
+}
+
 /// Checks the server and the schema; as [`Mode::Serve`], makes the schema what it must be.
 pub(super) async fn prepare(client: Pooled, mode: Mode) -> Result<[u8; 32], OpenError> {
-    let tx = Tx::new(client, Timestamp::default());
+    let tx = Tx::new(client, Statements::Unnamed, Wakeups::new(None));
     let patience = match mode {
         Mode::Serve => PATIENCE,
         Mode::Tool => Duration::from_secs(5),
@@ -92,7 +98,6 @@ async fn prepare_within(tx: &Tx<'_>, mode: Mode) -> Result<[u8; 32], OpenError> 
         make_history(tx).await?;
     }
     let runner = embedded::migrations::runner();
-    let newest = runner.get_migrations().iter().map(Migration::version).max().unwrap_or_default();
     let applied = applied(tx).await?;
     for migration in runner.get_migrations() {
         match applied.iter().find(|(version, _)| *version == i64::from(migration.version())) {
@@ -104,7 +109,7 @@ async fn prepare_within(tx: &Tx<'_>, mode: Mode) -> Result<[u8; 32], OpenError> 
             None => apply(tx, migration).await?,
         }
     }
-    if oldest_beside(tx).await? > i64::from(newest) {
+    if oldest_beside(tx).await? > newest() {
         return Err(OpenError::Newer);
     }
     installation_key(tx, mode).await

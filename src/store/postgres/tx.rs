@@ -134,6 +134,12 @@ impl Tx<'_> {
         failed(error)
     }
 
+    /// A transaction that has to be tried again, though no statement failed.
+    pub(super) fn hindered(&self, by: Obstacle, why: &str) -> StoreError {
+        self.obstacle.store(by as u8, Ordering::Relaxed);
+        StoreError::Unavailable(why.to_owned())
+    }
+
     fn client(&self) -> Result<&Pooled> {
         self.client.as_ref().ok_or_else(|| corrupt("a transaction that has ended"))
     }

@@ -64,6 +64,7 @@ ALTER TABLE fini_bridge.turns DROP CONSTRAINT turns_lane_fkey;
 ALTER TABLE fini_bridge.conversations DROP CONSTRAINT conversations_lane_fkey;
 ALTER TABLE fini_bridge.parts DROP CONSTRAINT parts_lane_fkey, DROP CONSTRAINT parts_turn_fkey;
 
+DROP INDEX fini_bridge.messages_lane;
 DROP INDEX fini_bridge.parts_lane;
 DROP INDEX fini_bridge.turns_lane;
 DROP INDEX fini_bridge.turns_recent;
