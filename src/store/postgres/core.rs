@@ -268,7 +268,7 @@ impl Core {
 
     fn tell(&self, news: News, now: Timestamp) {
         self.notifier.tell(news.is_for_others(now));
-        news.tell(self.membership.joined().as_ref(), now);
+        news.tell(self.membership.joined().as_deref(), now);
     }
 
     /// Gives back what this process may hold without knowing it.

@@ -105,7 +105,7 @@ pub(super) async fn accept(tx: &Tx<'_>, calls: &[&[NewItem]], busy: Busy) -> Res
         })
         .collect();
     lanes.extend(made);
-    let plans = plan(tx, &decided.new, lanes)?;
+    let (plans, mut leases) = plan(tx, &decided.new, lanes)?;
     let kept = messages::insert(tx, &decided.new, &plans).await?;
     let late: Vec<&Key<'_>> =
         decided.new.iter().filter(|item| !kept.ids.contains(&item.id)).map(|item| &item.key).collect();
@@ -115,8 +115,8 @@ pub(super) async fn accept(tx: &Tx<'_>, calls: &[&[NewItem]], busy: Busy) -> Res
         let first = first.get(key).ok_or_else(|| corrupt("a message is neither new nor known"))?;
         decided.known.insert(key.clone(), *first);
     }
-    for plan in plans.0.into_values() {
-        start(tx, plan, &kept).await?;
+    for plan in plans.0.values() {
+        start(tx, plan, leases.remove(&plan.lane.id), &kept).await?;
     }
     Ok(answers(&calls, &decided, &kept.ids))
 }
@@ -317,8 +317,11 @@ pub(super) struct Plans<'i>(pub(super) BTreeMap<i64, Plan<'i>>);
 pub(super) struct Plan<'i> {
     pub(super) lane: Lane,
     pub(super) messages: Vec<&'i NewMessage>,
-    lease: Option<(Lease, Permit)>,
+    /// To this process, in this commit.
+    pub(super) is_leased: bool,
 }
+
+type Leases = HashMap<LaneId, (Lease, Permit)>;
 
 impl Plans<'_> {
     /// Where each message goes.
@@ -329,27 +332,26 @@ impl Plans<'_> {
 }
 
 impl Plan<'_> {
-    pub(super) fn is_leased(&self) -> bool {
-        self.lease.is_some()
-    }
-
     pub(super) fn has_changed(&self, tx: &Tx<'_>) -> bool {
         tx.remembered(&self.lane).is_ok_and(|known| known != self.lane)
     }
 }
 
-fn plan<'i>(tx: &Tx<'_>, new: &[&Item<'i>], lanes: HashMap<Chat<'i>, Lane>) -> Result<Plans<'i>> {
-    let mut plans = BTreeMap::new();
+fn plan<'i>(tx: &Tx<'_>, new: &[&Item<'i>], lanes: HashMap<Chat<'i>, Lane>) -> Result<(Plans<'i>, Leases)> {
+    let (mut plans, mut leases) = (BTreeMap::new(), HashMap::new());
     for item in new {
         let (Some(chat), Some(message)) = (&item.chat, item.message()) else { continue };
         let lane = lanes.get(chat).ok_or_else(|| corrupt("a chat without a lane"))?;
-        let plan = plans.entry(lane.id.0).or_insert_with(|| Plan { lane: lane.clone(), messages: Vec::new(), lease: None });
+        let plan = || Plan { lane: lane.clone(), messages: Vec::new(), is_leased: false };
+        let plan: &mut Plan<'_> = plans.entry(lane.id.0).or_insert_with(plan);
         plan.messages.push(message);
     }
     for plan in plans.values_mut() {
-        plan.lease = receive(tx, &mut plan.lane, &plan.messages);
+        let lease = receive(tx, &mut plan.lane, &plan.messages);
+        plan.is_leased = lease.is_some();
+        leases.extend(lease.map(|lease| (plan.lane.id, lease)));
     }
-    Ok(Plans(plans))
+    Ok((Plans(plans), leases))
 }
 
 /// What these messages make of their lane.
@@ -363,12 +365,12 @@ fn receive(tx: &Tx<'_>, lane: &mut Lane, messages: &[&NewMessage]) -> Option<(Le
 }
 
 /// Hands the lane to its worker, with what came where that is all that there is.
-async fn start(tx: &Tx<'_>, plan: Plan<'_>, kept: &Kept) -> Result<()> {
+async fn start(tx: &Tx<'_>, plan: &Plan<'_>, lease: Option<(Lease, Permit)>, kept: &Kept) -> Result<()> {
     let (number, new) = (plan.messages.len(), plan.messages.iter().filter(|message| kept.ids.contains(&message.id)));
     let new: Vec<&NewMessage> = new.copied().collect();
     if new.len() < number {
         // The statement left the lane alone: it was told of more than was new. Its room is free again.
-        drop(plan.lease);
+        drop(lease);
         if new.is_empty() {
             return Ok(());
         }
@@ -378,7 +380,7 @@ async fn start(tx: &Tx<'_>, plan: Plan<'_>, kept: &Kept) -> Result<()> {
         }
         return tx.save(&lane).await;
     }
-    let Some((lease, permit)) = plan.lease else { return Ok(()) };
+    let Some((lease, permit)) = lease else { return Ok(()) };
     let head = if kept.quiet.contains(&plan.lane.id.0) {
         let waiting = new.iter().take(WAITING_LIMIT).map(|message| waiting(message, tx.now())).collect();
         Head::Turns(Box::new(LaneView { waiting, ..view(&plan.lane, tx.now()) }))

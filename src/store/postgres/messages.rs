@@ -121,7 +121,7 @@ pub(super) async fn insert(tx: &Tx<'_>, new: &[&Item<'_>], plans: &Plans<'_>) ->
                 optional_texts(changed().map(|plan| plan.lane.turns.owner.as_ref().map(Owner::as_str))),
                 ints(changed().map(|plan| plan.lane.turns.fence)),
                 ints(changed().map(|plan| plan.lane.turns.due_at.map(Timestamp::as_millis))),
-                changed().map(|plan| plan.is_leased()).collect::<Vec<bool>>(),
+                changed().map(|plan| plan.is_leased).collect::<Vec<bool>>(),
             ],
             |row| Ok((get::<Option<String>>(row, 0)?, get::<Option<i64>>(row, 1)?)),
         )

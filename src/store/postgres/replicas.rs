@@ -2,7 +2,7 @@
 //! declared dead, once and for ever, and its lanes are everybody's.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -93,7 +93,7 @@ pub(super) struct Membership(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    joined: Option<Joined>,
+    joined: Option<Arc<Joined>>,
     beats: HashMap<Owner, Beats>,
 }
 
@@ -115,20 +115,20 @@ impl Membership {
     }
 
     pub(super) fn join(&self, joined: Joined) {
-        self.with(|state| state.joined = Some(joined));
+        self.with(|state| state.joined = Some(Arc::new(joined)));
     }
 
     /// Whom to tell.
-    pub(super) fn joined(&self) -> Option<Joined> {
+    pub(super) fn joined(&self) -> Option<Arc<Joined>> {
         self.with(|state| state.joined.clone())
     }
 
     /// For whom commits may lease lanes: not for a process that others may have declared dead.
-    pub(super) fn alive(&self) -> Option<Joined> {
+    pub(super) fn alive(&self) -> Option<Arc<Joined>> {
         self.with(|state| {
             let joined = state.joined.as_ref()?;
             let beats = state.beats.get(&joined.owner);
-            beats.is_none_or(|beats| !beats.is_lost && beats.last.elapsed() < LEASE).then(|| joined.clone())
+            beats.is_none_or(|beats| !beats.is_lost && beats.last.elapsed() < LEASE).then(|| Arc::clone(joined))
         })
     }
 
@@ -215,7 +215,7 @@ async fn tidy(core: &Core, pulse: Pulse, beats: Beats) -> Result<()> {
 pub(super) async fn announce_shutdown(core: &Core, owner: &Owner) {
     core.membership.lose(owner);
     let leaving = async {
-        core.write_first(|tx| tx.run(LEAVE, params![owner.as_str()]).boxed()).await?;
+        core.write_first(|tx| leave(tx, owner).boxed()).await?;
         free_lanes(core, owner.as_str()).await
     };
     match timeout(SHUTDOWN_WITHIN, leaving).await {
@@ -252,6 +252,10 @@ async fn find_strangers(tx: &Tx<'_>) -> Result<()> {
 
 async fn declare_dead(tx: &Tx<'_>, silent: &[String]) -> Result<Vec<String>> {
     tx.all(DECLARE_DEAD, params![texts(silent.iter().map(String::as_str))], |row| get(row, 0)).await
+}
+
+async fn leave(tx: &Tx<'_>, owner: &Owner) -> Result<()> {
+    tx.run(LEAVE, params![owner.as_str()]).await.map(drop)
 }
 
 /// Lanes that somebody writes in at this moment are left for the next time.
