@@ -23,8 +23,8 @@ pub trait Backend: Send + Sync {
     async fn set_back(&self, by: Duration);
     /// Whoever had the store open is gone without a word; opened anew by another process.
     async fn restart(&self, store: Arc<dyn Store>) -> Arc<dyn Store>;
-    /// Another process has it open at the same time.
-    async fn beside(&self) -> Arc<dyn Store>;
+    /// Where several processes share the store: another one has it open at the same time.
+    async fn beside(&self, store: &Arc<dyn Store>) -> Arc<dyn Store>;
     /// Statements of the test's own, past the store.
     async fn execute(&self, sql: &str);
     /// All columns that can hold text or bytes, with their tables.
@@ -49,7 +49,7 @@ impl World {
     }
 
     pub async fn beside(&self) -> Arc<dyn Store> {
-        self.backend.beside().await
+        self.backend.beside(&self.store).await
     }
 
     pub async fn execute(&self, sql: &str) {
@@ -97,6 +97,8 @@ mod conversations;
 mod database;
 #[path = "store/deliveries.rs"]
 mod deliveries;
+#[path = "store/dispatch.rs"]
+mod dispatch;
 #[path = "store/durability.rs"]
 mod durability;
 #[path = "store/fences.rs"]

@@ -1,6 +1,7 @@
 //! What the rest of the gateway does with a store, in the words of the tests.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fini_bridge::domain::clock::Timestamp;
@@ -10,12 +11,12 @@ use fini_bridge::domain::id::{
 };
 use fini_bridge::domain::message::{Address, Part, Receipt, ReplyKind, Role};
 use fini_bridge::store::{
-    Accepted, Asking, LaneView, Lease, Limits, MessageState, NewItem, NewMessage, NewPart, NewUnusable, Next, Outgoing,
-    SendEnd, Store, TurnEnd, TurnOutcome, Want, Work,
+    Accepted, Admission, AfterSend, AfterTurn, Call, LaneView, Lease, LeaseRequest, Limits, MessageState, NewItem,
+    NewMessage, NewPart, NewUnusable, Next, PendingPart, Result,
+    SendEnd, Store, Turn, TurnEnd, TurnOutcome, TurnState, WorkKind,
 };
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
-pub const TTL: Duration = Duration::from_secs(30);
 pub const AT_ONCE: Next = Next::WhenNeeded { merge_window: Duration::ZERO };
 pub const HOUR: Duration = Duration::from_secs(3600);
 
@@ -81,23 +82,82 @@ pub fn said(accepted: Accepted) -> MessageId {
     }
 }
 
-pub async fn lease_all(store: &dyn Store, work: Work) -> Vec<Lease> {
-    store.lease(work, &owner(), &[Want { channels: vec![shop()], limit: 1000 }], TTL).await.unwrap()
+pub async fn lease_all(store: &dyn Store, work: WorkKind) -> Vec<Lease> {
+    store.lease(work, &owner(), &[LeaseRequest { channels: vec![shop()], limit: 1000 }]).await.unwrap().leases
 }
 
 /// The one lane that is due.
-pub async fn lease(store: &dyn Store, work: Work) -> Lease {
+pub async fn lease(store: &dyn Store, work: WorkKind) -> Lease {
     let mut leases = lease_all(store, work).await;
     assert_eq!(leases.len(), 1, "{leases:?}");
     leases.remove(0)
 }
 
-pub async fn nothing_due(store: &dyn Store, work: Work) {
+pub async fn nothing_due(store: &dyn Store, work: WorkKind) {
     assert_eq!(lease_all(store, work).await, []);
 }
 
 pub async fn look(store: &dyn Store, lease: &Lease) -> LaneView {
-    store.look(lease).await.unwrap()
+    store.lane_view(lease).await.unwrap()
+}
+
+/// A question and the call that puts it to Fini.
+#[derive(Clone)]
+pub struct Asking {
+    pub turn: TurnId,
+    /// Empty: it was begun before.
+    pub members: Vec<MessageId>,
+    pub user_attributes: Map<String, Value>,
+    pub bot_id: BotId,
+    pub role: Role,
+    pub content: String,
+    pub address: Address,
+    pub generation: u32,
+    pub reference: String,
+    pub sender_ref: Option<SenderRef>,
+    pub limits: Limits,
+}
+
+pub async fn begin_call(store: &dyn Store, lease: &Lease, asking: &Asking) -> Result<Admission> {
+    let view = store.lane_view(lease).await?;
+    let mut waiting = view.waiting.iter().filter(|message| asking.members.contains(&message.id));
+    let turn = Turn {
+        id: asking.turn,
+        members: asking.members.clone(),
+        in_reply_to: Vec::new(),
+        sender: None,
+        role: asking.role,
+        content: asking.content.clone(),
+        user_attributes: asking.user_attributes.clone(),
+        address: asking.address.clone(),
+        bot_id: asking.bot_id.clone(),
+        generation: asking.generation,
+        received_at: waiting.next().map_or(view.now, |message| message.received_at),
+        state: if asking.members.is_empty() { TurnState::Open } else { TurnState::New },
+        asked: 0,
+        dormant: false,
+    };
+    let call = Call {
+        reference: Some(asking.reference.clone()),
+        sender_ref: asking.sender_ref.clone(),
+        limits: asking.limits,
+    };
+    store.begin_call(lease, &Arc::new(turn), &call).await
+}
+
+/// Ends a turn; the lease stays.
+pub async fn finish(store: &dyn Store, lease: &Lease, end: &TurnEnd) -> Result<()> {
+    store.finish_turn(lease, &Arc::new(end.clone()), AfterTurn::Keep).await.map(drop)
+}
+
+/// Its holder is gone, and another has the lane.
+pub async fn take_over(store: &dyn Store, stale: &Lease) -> Lease {
+    store.release(stale, Next::After(Duration::ZERO)).await.unwrap();
+    lease(store, stale.work).await
+}
+
+pub async fn next_due(store: &dyn Store, work: WorkKind) -> Option<Duration> {
+    store.lease(work, &owner(), &[LeaseRequest { channels: vec![shop()], limit: 0 }]).await.unwrap().next
 }
 
 pub fn question(members: Vec<MessageId>) -> Asking {
@@ -120,7 +180,7 @@ pub fn question(members: Vec<MessageId>) -> Asking {
 pub async fn ask(store: &dyn Store, lease: &Lease) -> TurnId {
     let waiting = look(store, lease).await.waiting;
     let asking = question(waiting.iter().map(|message| message.id).collect());
-    store.asking(lease, &asking).await.unwrap();
+    begin_call(store, lease, &asking).await.unwrap();
     asking.turn
 }
 
@@ -132,6 +192,7 @@ pub fn answered(turn: TurnId, parts: Vec<NewPart>) -> TurnEnd {
     TurnEnd {
         turn,
         members: vec![],
+        is_discovered: false,
         outcome: TurnOutcome::Answered,
         address: Address(json!({ "to": "here" })),
         parts,
@@ -156,20 +217,20 @@ pub fn held_as(reason: &str) -> TurnOutcome {
 
 /// One whole turn of the one lane that is due: asked, answered with these parts, released.
 pub async fn turn(store: &dyn Store, parts: Vec<NewPart>) -> TurnId {
-    let lease = lease(store, Work::Turns).await;
+    let lease = lease(store, WorkKind::Turns).await;
     let turn = ask(store, &lease).await;
-    store.end(&lease, &answered(turn, parts)).await.unwrap();
+    finish(store, &lease, &answered(turn, parts)).await.unwrap();
     store.release(&lease, AT_ONCE).await.unwrap();
     turn
 }
 
-pub async fn outgoing(store: &dyn Store, lease: &Lease) -> Vec<Outgoing> {
-    store.outgoing(lease).await.unwrap().1
+pub async fn outgoing(store: &dyn Store, lease: &Lease) -> Vec<PendingPart> {
+    store.pending_parts(lease).await.unwrap().1
 }
 
 pub async fn send(store: &dyn Store, lease: &Lease, part: PartId, end: SendEnd) {
-    store.sending(lease, part).await.unwrap();
-    store.sent(lease, part, &end).await.unwrap();
+    store.begin_send(lease, part).await.unwrap();
+    store.finish_send(lease, part, &end, AfterSend::Keep).await.unwrap();
 }
 
 pub fn took(receipt: &str) -> SendEnd {
@@ -186,7 +247,7 @@ pub fn in_doubt(reason: &str) -> SendEnd {
 
 /// Delivers everything that the one lane with deliveries has.
 pub async fn deliver(store: &dyn Store) {
-    let lease = lease(store, Work::Deliveries).await;
+    let lease = lease(store, WorkKind::Deliveries).await;
     for part in outgoing(store, &lease).await {
         send(store, &lease, part.id, took("receipt")).await;
     }
@@ -194,13 +255,13 @@ pub async fn deliver(store: &dyn Store) {
 }
 
 pub async fn state(store: &dyn Store, message: MessageId) -> (MessageState, Option<String>) {
-    let story = store.story(message).await.unwrap().unwrap();
+    let story = store.details(message).await.unwrap().unwrap();
     (story.state, story.reason)
 }
 
 /// The states of a message's parts, in order, each with its reason.
 pub async fn parts_of(store: &dyn Store, message: MessageId) -> Vec<(String, Option<String>)> {
-    let story = store.story(message).await.unwrap().unwrap();
+    let story = store.details(message).await.unwrap().unwrap();
     story.parts.into_iter().map(|part| (part.state, part.reason)).collect()
 }
 

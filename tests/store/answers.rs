@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fini_bridge::domain::id::MessageId;
 use fini_bridge::store::{
-    AnswerPart, AnswerState, MessageState, OutgoingState, RESPONSE_WITHIN, Store, StoreError, Work,
+    AnswerPart, AnswerState, MessageState, SendState, RESPONSE_WITHIN, Store, StoreError, WorkKind,
 };
 use serde_json::json;
 
@@ -27,8 +27,8 @@ promises! {
         let store = world.store.as_ref();
         say_and_wait(store, "k").await;
         turn(store, vec![part(0, "a")]).await;
-        nothing_due(store, Work::Deliveries).await;
-        assert_eq!(store.next_due(Work::Deliveries, &[shop()]).await.unwrap(), Some(WAIT));
+        nothing_due(store, WorkKind::Deliveries).await;
+        assert_eq!(next_due(store, WorkKind::Deliveries).await, Some(WAIT));
         world.pass(WAIT).await;
         deliver(store).await;
     }
@@ -37,19 +37,19 @@ promises! {
         let store = world.store.as_ref();
         let id = say_and_wait(store, "k").await;
         assert!(matches!(store.answer(id).await.unwrap(), AnswerState::Waiting));
-        assert_eq!(store.claim_answer(id).await.unwrap(), None);
+        assert_eq!(store.claim_response(id).await.unwrap(), None);
         turn(store, vec![part(0, "a"), part(0, "b")]).await;
-        let expected = store.claim_answer(id).await.unwrap().unwrap();
+        let expected = store.claim_response(id).await.unwrap().unwrap();
         assert_eq!(texts(&expected), ["a", "b"]);
-        nothing_due(store, Work::Deliveries).await;
-        store.answer_left(id).await.unwrap();
+        nothing_due(store, WorkKind::Deliveries).await;
+        store.response_sent(id).await.unwrap();
         assert_eq!(state(store, id).await.0, MessageState::Done);
         world.pass(HOUR).await;
-        for held in lease_all(store, Work::Deliveries).await {
+        for held in lease_all(store, WorkKind::Deliveries).await {
             assert!(outgoing(store, &held).await.is_empty());
         }
         assert!(matches!(store.answer(id).await.unwrap(), AnswerState::Ended(parts) if parts == expected));
-        assert_eq!(store.claim_answer(id).await.unwrap(), Some(expected), "the same id again gets the same answer");
+        assert_eq!(store.claim_response(id).await.unwrap(), Some(expected), "the same id again gets the same answer");
     }
 
     async fn what_waits_behind_an_answer_goes_out_once_it_is_claimed(world: World) {
@@ -58,11 +58,11 @@ promises! {
         turn(store, vec![part(0, "a")]).await;
         say(store, "alice", "two").await;
         turn(store, vec![part(0, "b")]).await;
-        nothing_due(store, Work::Deliveries).await;
-        store.claim_answer(id).await.unwrap();
-        nothing_due(store, Work::Deliveries).await;
-        store.answer_left(id).await.unwrap();
-        let held = lease(store, Work::Deliveries).await;
+        nothing_due(store, WorkKind::Deliveries).await;
+        store.claim_response(id).await.unwrap();
+        nothing_due(store, WorkKind::Deliveries).await;
+        store.response_sent(id).await.unwrap();
+        let held = lease(store, WorkKind::Deliveries).await;
         assert_eq!(outgoing(store, &held).await[0].part.0, json!({ "text": "b" }));
     }
 
@@ -70,27 +70,25 @@ promises! {
         let store = world.store.as_ref();
         let id = say_and_wait(store, "k").await;
         turn(store, vec![part(0, "a"), part(0, "b")]).await;
-        let claimed = store.claim_answer(id).await.unwrap().unwrap();
-        let bells = store.bells();
-        store.stop_waiting(id).await.unwrap();
-        assert!(bells.deliveries.has_changed().unwrap());
-        let held = lease(store, Work::Deliveries).await;
+        let claimed = store.claim_response(id).await.unwrap().unwrap();
+        store.release_response(id).await.unwrap();
+        let held = lease(store, WorkKind::Deliveries).await;
         let waiting = outgoing(store, &held).await;
         assert_eq!(waiting.iter().map(|part| part.id).collect::<Vec<_>>(), [claimed[0].id, claimed[1].id]);
-        assert!(waiting.iter().all(|part| part.state == OutgoingState::Pending));
+        assert!(waiting.iter().all(|part| part.state == SendState::Pending));
     }
 
     async fn an_answer_whose_process_died_with_the_response_is_a_send_of_unknown_outcome(world: World) {
         let id = say_and_wait(world.store.as_ref(), "k").await;
         turn(world.store.as_ref(), vec![part(0, "a")]).await;
-        world.store.claim_answer(id).await.unwrap();
-        nothing_due(world.store.as_ref(), Work::Deliveries).await;
+        world.store.claim_response(id).await.unwrap();
+        nothing_due(world.store.as_ref(), WorkKind::Deliveries).await;
         let world = world.restart().await;
         let store = world.store.as_ref();
         assert_eq!(state(store, id).await.0, MessageState::Answered);
         world.pass(RESPONSE_WITHIN).await;
-        let held = lease(store, Work::Deliveries).await;
-        assert!(matches!(outgoing(store, &held).await[0].state, OutgoingState::Sending { .. }));
+        let held = lease(store, WorkKind::Deliveries).await;
+        assert!(matches!(outgoing(store, &held).await[0].state, SendState::Sending { .. }));
     }
 
     async fn what_has_left_in_a_response_is_not_given_back(world: World) {
@@ -98,13 +96,13 @@ promises! {
         let id = say_and_wait(store, "k").await;
         turn(store, vec![part(0, "a")]).await;
         for _ in 0..2 {
-            store.claim_answer(id).await.unwrap();
+            store.claim_response(id).await.unwrap();
         }
-        store.answer_left(id).await.unwrap();
-        store.stop_waiting(id).await.unwrap();
+        store.response_sent(id).await.unwrap();
+        store.release_response(id).await.unwrap();
         assert_eq!(state(store, id).await.0, MessageState::Done);
         world.pass(HOUR).await;
-        for held in lease_all(store, Work::Deliveries).await {
+        for held in lease_all(store, WorkKind::Deliveries).await {
             assert!(outgoing(store, &held).await.is_empty());
         }
     }
@@ -114,20 +112,18 @@ promises! {
         let id = say_and_wait(store, "k").await;
         turn(store, vec![part(0, "a")]).await;
         world.pass(WAIT).await;
-        let held = lease(store, Work::Deliveries).await;
+        let held = lease(store, WorkKind::Deliveries).await;
         let late = outgoing(store, &held).await.remove(0);
-        store.claim_answer(id).await.unwrap();
-        assert!(matches!(store.sending(&held, late.id).await, Err(StoreError::Fenced)));
+        store.claim_response(id).await.unwrap();
+        assert!(matches!(store.begin_send(&held, late.id).await, Err(StoreError::Fenced)));
     }
 
     async fn when_nobody_waits_any_more_replies_are_delivered_at_once(world: World) {
         let store = world.store.as_ref();
         let id = say_and_wait(store, "k").await;
         turn(store, vec![part(0, "a")]).await;
-        nothing_due(store, Work::Deliveries).await;
-        let bells = store.bells();
-        store.stop_waiting(id).await.unwrap();
-        assert!(bells.deliveries.has_changed().unwrap());
+        nothing_due(store, WorkKind::Deliveries).await;
+        store.release_response(id).await.unwrap();
         deliver(store).await;
         assert_eq!(state(store, id).await.0, MessageState::Done);
     }
@@ -135,7 +131,7 @@ promises! {
     async fn who_left_before_the_answer_gets_it_like_anybody(world: World) {
         let store = world.store.as_ref();
         let id = say_and_wait(store, "k").await;
-        store.stop_waiting(id).await.unwrap();
+        store.release_response(id).await.unwrap();
         turn(store, vec![part(0, "a")]).await;
         deliver(store).await;
     }
@@ -145,10 +141,10 @@ promises! {
         let first = say_and_wait(store, "a").await;
         let second = say_and_wait(store, "b").await;
         turn(store, vec![part(0, "x")]).await;
-        store.stop_waiting(first).await.unwrap();
-        nothing_due(store, Work::Deliveries).await;
-        store.stop_waiting(second).await.unwrap();
-        lease(store, Work::Deliveries).await;
+        store.release_response(first).await.unwrap();
+        nothing_due(store, WorkKind::Deliveries).await;
+        store.release_response(second).await.unwrap();
+        lease(store, WorkKind::Deliveries).await;
     }
 
     async fn who_did_not_wait_gets_the_answer_that_left_in_anothers_response(world: World) {
@@ -156,11 +152,11 @@ promises! {
         let other = say(store, "alice", "one").await;
         let id = say_and_wait(store, "two").await;
         turn(store, vec![part(0, "a")]).await;
-        nothing_due(store, Work::Deliveries).await;
-        let claimed = store.claim_answer(id).await.unwrap().unwrap();
-        nothing_due(store, Work::Deliveries).await;
-        store.answer_left(id).await.unwrap();
-        let held = lease(store, Work::Deliveries).await;
+        nothing_due(store, WorkKind::Deliveries).await;
+        let claimed = store.claim_response(id).await.unwrap().unwrap();
+        nothing_due(store, WorkKind::Deliveries).await;
+        store.response_sent(id).await.unwrap();
+        let held = lease(store, WorkKind::Deliveries).await;
         assert_eq!(outgoing(store, &held).await[0].id, claimed[0].id);
         assert_eq!(state(store, other).await.0, MessageState::Answered);
     }
@@ -171,13 +167,13 @@ promises! {
         let second = say_and_wait(store, "b").await;
         turn(store, vec![part(0, "x")]).await;
         for id in [first, second] {
-            nothing_due(store, Work::Deliveries).await;
-            assert_eq!(texts(&store.claim_answer(id).await.unwrap().unwrap()), ["x"]);
-            store.answer_left(id).await.unwrap();
+            nothing_due(store, WorkKind::Deliveries).await;
+            assert_eq!(texts(&store.claim_response(id).await.unwrap().unwrap()), ["x"]);
+            store.response_sent(id).await.unwrap();
         }
         assert_eq!(state(store, first).await.0, MessageState::Done);
         world.pass(HOUR).await;
-        for held in lease_all(store, Work::Deliveries).await {
+        for held in lease_all(store, WorkKind::Deliveries).await {
             assert!(outgoing(store, &held).await.is_empty());
         }
     }
@@ -188,11 +184,11 @@ promises! {
         let second = say_and_wait(store, "b").await;
         turn(store, vec![part(0, "x")]).await;
         for id in [first, second] {
-            store.claim_answer(id).await.unwrap();
+            store.claim_response(id).await.unwrap();
         }
-        store.answer_left(first).await.unwrap();
-        store.stop_waiting(first).await.unwrap();
-        store.answer_left(second).await.unwrap();
+        store.response_sent(first).await.unwrap();
+        store.release_response(first).await.unwrap();
+        store.response_sent(second).await.unwrap();
         assert_eq!(state(store, first).await.0, MessageState::Done);
     }
 
@@ -201,9 +197,9 @@ promises! {
         let first = say_and_wait(store, "a").await;
         let second = say_and_wait(store, "b").await;
         turn(store, vec![part(0, "x")]).await;
-        store.claim_answer(first).await.unwrap();
-        store.answer_left(first).await.unwrap();
-        store.stop_waiting(second).await.unwrap();
+        store.claim_response(first).await.unwrap();
+        store.response_sent(first).await.unwrap();
+        store.release_response(second).await.unwrap();
         deliver(store).await;
         assert_eq!(state(store, second).await.0, MessageState::Done);
     }
@@ -212,12 +208,12 @@ promises! {
         let store = world.store.as_ref();
         say(store, "alice", "one").await;
         turn(store, vec![part(0, "a")]).await;
-        let held = lease(store, Work::Deliveries).await;
+        let held = lease(store, WorkKind::Deliveries).await;
         store.release(&held, fini_bridge::store::Next::After(HOUR)).await.unwrap();
         let id = say_and_wait(store, "k").await;
         turn(store, vec![part(0, "b")]).await;
-        store.stop_waiting(id).await.unwrap();
-        nothing_due(store, Work::Deliveries).await;
+        store.release_response(id).await.unwrap();
+        nothing_due(store, WorkKind::Deliveries).await;
     }
 
     async fn an_answer_that_was_delivered_can_still_be_asked_for(world: World) {
@@ -227,14 +223,14 @@ promises! {
         deliver(store).await;
         let AnswerState::Ended(parts) = store.answer(id).await.unwrap() else { panic!("it has not ended") };
         assert_eq!(texts(&parts), ["a"]);
-        assert_eq!(store.claim_answer(id).await.unwrap(), Some(parts));
+        assert_eq!(store.claim_response(id).await.unwrap(), Some(parts));
     }
 
     async fn there_is_no_answer_to_a_message_that_never_came(world: World) {
         let unknown = MessageId::generate();
         assert!(matches!(world.store.answer(unknown).await.unwrap(), AnswerState::NoSuchMessage));
-        assert_eq!(world.store.claim_answer(unknown).await.unwrap(), None);
-        world.store.answer_left(unknown).await.unwrap();
-        world.store.stop_waiting(unknown).await.unwrap();
+        assert_eq!(world.store.claim_response(unknown).await.unwrap(), None);
+        world.store.response_sent(unknown).await.unwrap();
+        world.store.release_response(unknown).await.unwrap();
     }
 }

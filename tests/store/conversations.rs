@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fini_bridge::domain::id::{EventId, InteractionId};
-use fini_bridge::store::{Adopted, Next, Work};
+use fini_bridge::store::{Adopted, Next, WorkKind};
 
 use crate::actors::*;
 
@@ -11,7 +11,7 @@ promises! {
     async fn the_first_question_of_a_generation_makes_its_conversation(world: World) {
         let store = world.store.as_ref();
         say(store, "alice", "one").await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         assert!(store.conversation(held.lane, 1).await.unwrap().is_none());
         ask(store, &held).await;
         let asked_at = look(store, &held).await.now;
@@ -24,14 +24,14 @@ promises! {
     async fn a_conversation_remembers_when_it_was_first_asked(world: World) {
         let store = world.store.as_ref();
         say(store, "alice", "one").await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         let first = look(store, &held).await.now;
         let asked = ask(store, &held).await;
-        store.end(&held, &answered(asked, vec![])).await.unwrap();
+        finish(store, &held, &answered(asked, vec![])).await.unwrap();
         world.pass(HOUR).await;
         say(store, "alice", "two").await;
         store.release(&held, AT_ONCE).await.unwrap();
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         ask(store, &held).await;
         let known = store.conversation(held.lane, 1).await.unwrap().unwrap();
         assert_eq!((known.asked_at, known.answered_at), (Some(first), Some(first)));
@@ -42,12 +42,12 @@ promises! {
         let mut seen = 0;
         for _ in 0..4 {
             say(store, "alice", "one").await;
-            let held = lease(store, Work::Turns).await;
+            let held = lease(store, WorkKind::Turns).await;
             let asked = ask(store, &held).await;
             let mut end = answered(asked, vec![]);
             end.events = (seen..seen + 20).map(|number| EventId::new(format!("e{number}"))).collect();
             seen += 20;
-            store.end(&held, &end).await.unwrap();
+            finish(store, &held, &end).await.unwrap();
             store.release(&held, AT_ONCE).await.unwrap();
             let known = store.conversation(held.lane, 1).await.unwrap().unwrap();
             assert_eq!(known.first_events.len(), seen.min(50));
@@ -59,10 +59,10 @@ promises! {
     async fn once_the_id_is_known_only_the_watermark_moves(world: World) {
         let store = world.store.as_ref();
         say(store, "alice", "one").await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         let asked = ask(store, &held).await;
         assert_eq!(store.adopt(held.lane, 1, &InteractionId::new("i")).await.unwrap(), Adopted::Yes);
-        store.end(&held, &answered(asked, vec![])).await.unwrap();
+        finish(store, &held, &answered(asked, vec![])).await.unwrap();
         let known = store.conversation(held.lane, 1).await.unwrap().unwrap();
         assert_eq!((known.first_events.len(), known.watermark), (0, Some(EventId::new("event-2"))));
         assert_eq!(known.interaction_id, Some(InteractionId::new("i")));
@@ -72,7 +72,7 @@ promises! {
         let store = world.store.as_ref();
         say(store, "alice", "one").await;
         say(store, "bob", "one").await;
-        let leases = lease_all(store, Work::Turns).await;
+        let leases = lease_all(store, WorkKind::Turns).await;
         for held in &leases {
             ask(store, held).await;
         }
@@ -89,14 +89,14 @@ promises! {
     async fn two_generations_of_a_chat_never_hold_one_conversation(world: World) {
         let store = world.store.as_ref();
         let first = say(store, "alice", "one").await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         let asking = question(vec![first]);
-        store.asking(&held, &asking).await.unwrap();
-        store.end(&held, &answered(asking.turn, vec![])).await.unwrap();
+        begin_call(store, &held, &asking).await.unwrap();
+        finish(store, &held, &answered(asking.turn, vec![])).await.unwrap();
         let second = say(store, "alice", "two").await;
         let mut asking = question(vec![second]);
         asking.generation = 2;
-        store.asking(&held, &asking).await.unwrap();
+        begin_call(store, &held, &asking).await.unwrap();
         assert_eq!(look(store, &held).await.generation, 2);
         let id = InteractionId::new("interaction");
         assert_eq!(store.adopt(held.lane, 2, &id).await.unwrap(), Adopted::Yes);
@@ -107,7 +107,7 @@ promises! {
         for chat in 0..10 {
             say(world.store.as_ref(), &format!("chat-{chat}"), "one").await;
         }
-        let leases = lease_all(world.store.as_ref(), Work::Turns).await;
+        let leases = lease_all(world.store.as_ref(), WorkKind::Turns).await;
         let mut tasks = Vec::new();
         for held in leases {
             ask(world.store.as_ref(), &held).await;
@@ -126,11 +126,11 @@ promises! {
         say(store, "alice", "one").await;
         turn(store, vec![]).await;
         say(store, "alice", "two").await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         store.release(&held, Next::After(Duration::from_secs(30))).await.unwrap();
-        nothing_due(store, Work::Turns).await;
+        nothing_due(store, WorkKind::Turns).await;
         store.adopt(held.lane, 1, &InteractionId::new("i")).await.unwrap();
-        lease(store, Work::Turns).await;
+        lease(store, WorkKind::Turns).await;
     }
 
     async fn an_id_that_comes_just_before_its_chat_goes_to_wait_is_not_missed(world: World) {
@@ -138,20 +138,20 @@ promises! {
         say(store, "alice", "one").await;
         turn(store, vec![]).await;
         say(store, "alice", "two").await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         store.adopt(held.lane, 1, &InteractionId::new("i")).await.unwrap();
         store.release(&held, Next::After(Duration::from_secs(30))).await.unwrap();
-        lease(store, Work::Turns).await;
+        lease(store, WorkKind::Turns).await;
     }
 
     async fn an_id_wakes_no_chat_that_has_nothing_to_do(world: World) {
         let store = world.store.as_ref();
         say(store, "alice", "one").await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         let asked = ask(store, &held).await;
-        store.end(&held, &answered(asked, vec![])).await.unwrap();
+        finish(store, &held, &answered(asked, vec![])).await.unwrap();
         store.release(&held, AT_ONCE).await.unwrap();
         store.adopt(held.lane, 1, &InteractionId::new("i")).await.unwrap();
-        nothing_due(store, Work::Turns).await;
+        nothing_due(store, WorkKind::Turns).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use fini_bridge::store::{Accepted, Filter, MessageState, TurnState, Work};
+use fini_bridge::store::{Accepted, Filter, MessageState, TurnState, WorkKind};
 
 use crate::actors::*;
 
@@ -13,7 +13,7 @@ promises! {
         let done = say(store, "alice", "done").await;
         turn(store, vec![]).await;
         let asked_of = say(store, "alice", "asked").await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         let asked = ask(store, &held).await;
         let waiting = say(store, "alice", "waiting").await;
         let world = world.restart().await;
@@ -21,7 +21,7 @@ promises! {
         assert_eq!(store.installation_key().await.unwrap(), key);
         assert_eq!(state(store, done).await.0, MessageState::Done);
         assert_eq!(state(store, asked_of).await.0, MessageState::Asking);
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         let view = look(store, &held).await;
         let turn = view.turn.unwrap();
         assert_eq!(turn.id, asked);
@@ -45,7 +45,7 @@ promises! {
         let world = world.restart().await;
         let listed = world.store.list(&Filter { limit: 2000, ..Filter::default() }).await.unwrap();
         assert_eq!(listed.into_iter().map(|story| story.id).collect::<HashSet<_>>(), acknowledged);
-        assert_eq!(lease_all(world.store.as_ref(), Work::Turns).await.len(), 100);
+        assert_eq!(lease_all(world.store.as_ref(), WorkKind::Turns).await.len(), 100);
     }
 
     async fn a_redelivery_after_a_crash_is_still_recognised(world: World) {
@@ -62,7 +62,7 @@ promises! {
         );
         said(here);
         said(there);
-        let held = lease(world.store.as_ref(), Work::Turns).await;
+        let held = lease(world.store.as_ref(), WorkKind::Turns).await;
         assert_eq!(look(world.store.as_ref(), &held).await.waiting.len(), 2);
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use fini_bridge::domain::id::DeliveryKey;
-use fini_bridge::store::{Accepted, Filter, MessageState, NewItem, Work};
+use fini_bridge::store::{Accepted, Filter, MessageState, NewItem, WorkKind};
 
 use crate::actors::*;
 
@@ -13,7 +13,7 @@ promises! {
         let store = world.store.as_ref();
         let first = said(accept(store, message("alice", "k")).await);
         assert_eq!(accept(store, message("alice", "k")).await, Accepted::Duplicate(first));
-        let lease = lease(store, Work::Turns).await;
+        let lease = lease(store, WorkKind::Turns).await;
         assert_eq!(look(store, &lease).await.waiting.len(), 1);
     }
 
@@ -61,7 +61,7 @@ promises! {
         let mut thread = message("thread", "k");
         thread.only_if_known = true;
         assert_eq!(accept(store, thread.clone()).await, Accepted::UnknownChat);
-        nothing_due(store, Work::Turns).await;
+        nothing_due(store, WorkKind::Turns).await;
         // The key is still free: the same post arrives as a mention.
         assert!(matches!(accept(store, message("thread", "k")).await, Accepted::New(_)));
         thread.delivery_key = DeliveryKey::new("next");
@@ -81,8 +81,8 @@ promises! {
         let accepted = store.accept(vec![NewItem::Unusable(unusable("k"))]).await.unwrap();
         let id = said(accepted[0]);
         assert_eq!(store.accept(vec![NewItem::Unusable(unusable("k"))]).await.unwrap(), [Accepted::Duplicate(id)]);
-        nothing_due(store, Work::Turns).await;
-        let story = store.story(id).await.unwrap().unwrap();
+        nothing_due(store, WorkKind::Turns).await;
+        let story = store.details(id).await.unwrap().unwrap();
         assert_eq!(story.state, MessageState::Failed);
         assert_eq!((story.reason.as_deref(), story.detail.as_deref()), (Some("malformed"), Some("`text` is missing")));
         assert_eq!(story.text.as_deref(), Some("{\"no\":\"text\"}"));
@@ -95,10 +95,10 @@ promises! {
         dormant.dormant = true;
         let id = said(accept(store, dormant).await);
         assert_eq!(state(store, id).await.0, MessageState::Received);
-        assert_eq!(store.next_due(Work::Turns, &[shop()]).await.unwrap(), None);
+        assert_eq!(next_due(store, WorkKind::Turns).await, None);
         assert_eq!(store.stats().await.unwrap().oldest_waiting, None);
         world.pass(HOUR).await;
-        nothing_due(store, Work::Turns).await;
+        nothing_due(store, WorkKind::Turns).await;
     }
 
     async fn a_turn_starts_when_the_merge_window_of_the_first_message_has_passed(world: World) {
@@ -107,10 +107,10 @@ promises! {
         accept(store, windowed("a")).await;
         world.pass(Duration::from_secs(3)).await;
         accept(store, windowed("b")).await;
-        nothing_due(store, Work::Turns).await;
-        assert_eq!(store.next_due(Work::Turns, &[shop()]).await.unwrap(), Some(Duration::from_secs(2)));
+        nothing_due(store, WorkKind::Turns).await;
+        assert_eq!(next_due(store, WorkKind::Turns).await, Some(Duration::from_secs(2)));
         world.pass(Duration::from_secs(2)).await;
-        let lease = lease(store, Work::Turns).await;
+        let lease = lease(store, WorkKind::Turns).await;
         assert_eq!(look(store, &lease).await.waiting.len(), 2);
     }
 
@@ -119,22 +119,6 @@ promises! {
         let id = said(accept(store, message("alice", "k")).await);
         assert_eq!(store.find(&shop(), &DeliveryKey::new("k")).await.unwrap(), Some(id));
         assert_eq!(store.find(&shop(), &DeliveryKey::new("other")).await.unwrap(), None);
-    }
-
-    async fn a_new_message_rings_and_a_redelivered_one_does_not(world: World) {
-        let store = world.store.as_ref();
-        let mut bells = store.bells();
-        accept(store, message("alice", "k")).await;
-        assert!(bells.turns.has_changed().unwrap());
-        // A store that begins to listen for its replicas rings once for what it may have missed, whenever that
-        // is: so one of the tries may ring, but not each.
-        let mut rang = 0;
-        for _ in 0..3 {
-            bells.turns.mark_unchanged();
-            accept(store, message("alice", "k")).await;
-            rang += usize::from(bells.turns.has_changed().unwrap());
-        }
-        assert!(rang <= 1, "{rang} of 3 redeliveries rang");
     }
 
     async fn an_empty_webhook_is_kept_as_nothing(world: World) {

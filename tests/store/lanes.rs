@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use fini_bridge::domain::id::{ChannelName, Owner};
-use fini_bridge::store::{Doubt, Next, OutgoingState, Renewed, Store, StoreError, TurnState, Want, Work};
+use fini_bridge::store::{LookupNote, Next, SendState, Store, StoreError, TurnState, LeaseRequest, WorkKind};
 
 use crate::actors::*;
 
@@ -12,7 +12,7 @@ use crate::actors::*;
 async fn a_set_back_is_noticed(store: &dyn Store) {
     store.probe().await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while store.next_due(Work::Turns, &[shop()]).await.unwrap() > Some(Duration::from_secs(10)) {
+    while next_due(store, WorkKind::Turns).await > Some(Duration::from_secs(10)) {
         assert!(Instant::now() < deadline, "not noticed");
     }
 }
@@ -21,8 +21,8 @@ promises! {
     async fn a_lane_has_one_holder_at_a_time(world: World) {
         let store = world.store.as_ref();
         say(store, "alice", "hello").await;
-        lease(store, Work::Turns).await;
-        nothing_due(store, Work::Turns).await;
+        lease(store, WorkKind::Turns).await;
+        nothing_due(store, WorkKind::Turns).await;
     }
 
     async fn two_kinds_of_work_in_a_lane_have_holders_of_their_own(world: World) {
@@ -30,8 +30,8 @@ promises! {
         say(store, "alice", "hello").await;
         turn(store, vec![part(0, "hi")]).await;
         say(store, "alice", "more").await;
-        lease(store, Work::Turns).await;
-        lease(store, Work::Deliveries).await;
+        lease(store, WorkKind::Turns).await;
+        lease(store, WorkKind::Deliveries).await;
     }
 
     async fn many_who_lease_at_once_never_share_a_lane(world: World) {
@@ -42,8 +42,8 @@ promises! {
             .map(|number| {
                 let store = world.store.clone();
                 tokio::spawn(async move {
-                    let want = Want { channels: vec![shop()], limit: 10 };
-                    store.lease(Work::Turns, &Owner::new(format!("replica-{number}")), &[want], TTL).await.unwrap()
+                    let want = LeaseRequest { channels: vec![shop()], limit: 10 };
+                    store.lease(WorkKind::Turns, &Owner::new(format!("replica-{number}")), &[want]).await.unwrap().leases
                 })
             })
             .collect();
@@ -63,8 +63,8 @@ promises! {
             first.push(format!("ref-of-chat-{chat}"));
             world.pass(Duration::from_secs(1)).await;
         }
-        let want = Want { channels: vec![shop()], limit: 3 };
-        let leases = store.lease(Work::Turns, &owner(), &[want], TTL).await.unwrap();
+        let want = LeaseRequest { channels: vec![shop()], limit: 3 };
+        let leases = store.lease(WorkKind::Turns, &owner(), &[want]).await.unwrap().leases;
         let refs: Vec<_> = leases.iter().map(|lease| lease.chat_ref.as_str()).collect();
         assert_eq!(refs, &first[..3]);
     }
@@ -77,57 +77,34 @@ promises! {
             accept(store, m).await;
         }
         let wants = [
-            Want { channels: vec![ChannelName::new("a")], limit: 1 },
-            Want { channels: vec![ChannelName::new("b")], limit: 5 },
+            LeaseRequest { channels: vec![ChannelName::new("a")], limit: 1 },
+            LeaseRequest { channels: vec![ChannelName::new("b")], limit: 5 },
         ];
-        let leases = store.lease(Work::Turns, &owner(), &wants, TTL).await.unwrap();
+        let leases = store.lease(WorkKind::Turns, &owner(), &wants).await.unwrap().leases;
         let mut channels: Vec<_> = leases.iter().map(|lease| lease.channel.as_str()).collect();
         channels.sort_unstable();
         assert_eq!(channels, ["a", "b", "b"]);
     }
 
-    async fn a_lane_whose_holder_died_is_leased_again_when_its_lease_has_run_out(world: World) {
+    async fn a_lane_that_is_given_back_is_leased_again_under_a_higher_fence(world: World) {
         let store = world.store.as_ref();
         say(store, "alice", "hello").await;
-        let dead = lease(store, Work::Turns).await;
-        assert_eq!(store.next_due(Work::Turns, &[shop()]).await.unwrap(), Some(TTL));
-        world.pass(TTL).await;
-        let heir = lease(store, Work::Turns).await;
-        assert_eq!(heir.lane, dead.lane);
-        assert!(heir.fence > dead.fence);
-        assert_eq!(store.renew(&owner(), &[dead, heir], TTL).await.unwrap(), [Renewed::Lost, Renewed::Yes]);
-    }
-
-    async fn a_lease_that_is_renewed_stays(world: World) {
-        let store = world.store.as_ref();
-        say(store, "alice", "hello").await;
-        let held = lease(store, Work::Turns).await;
-        for _ in 0..5 {
-            world.pass(TTL / 2).await;
-            assert_eq!(store.renew(&owner(), std::slice::from_ref(&held), TTL).await.unwrap(), [Renewed::Yes]);
-            nothing_due(store, Work::Turns).await;
-        }
-    }
-
-    async fn a_lease_is_renewed_for_its_owner_only_and_not_after_its_release(world: World) {
-        let store = world.store.as_ref();
-        say(store, "alice", "hello").await;
-        let held = lease(store, Work::Turns).await;
-        let other = store.renew(&Owner::new("other"), std::slice::from_ref(&held), TTL).await.unwrap();
-        assert_eq!(other, [Renewed::Lost]);
-        store.release(&held, AT_ONCE).await.unwrap();
-        assert_eq!(store.renew(&owner(), &[held], TTL).await.unwrap(), [Renewed::Lost]);
+        let first = lease(store, WorkKind::Turns).await;
+        assert_eq!(next_due(store, WorkKind::Turns).await, None, "while somebody works in it");
+        let heir = take_over(store, &first).await;
+        assert_eq!(heir.lane, first.lane);
+        assert!(heir.fence > first.fence);
     }
 
     async fn a_message_that_comes_while_the_lane_is_held_is_not_stranded(world: World) {
         let store = world.store.as_ref();
         say(store, "alice", "one").await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         let ended = ask(store, &held).await;
         say(store, "alice", "two").await;
-        store.end(&held, &answered(ended, vec![])).await.unwrap();
+        finish(store, &held, &answered(ended, vec![])).await.unwrap();
         store.release(&held, AT_ONCE).await.unwrap();
-        let next = lease(store, Work::Turns).await;
+        let next = lease(store, WorkKind::Turns).await;
         assert_eq!(look(store, &next).await.waiting[0].text, "two");
     }
 
@@ -136,48 +113,47 @@ promises! {
         say(store, "alice", "one").await;
         turn(store, vec![]).await;
         world.pass(HOUR).await;
-        nothing_due(store, Work::Turns).await;
-        assert_eq!(store.next_due(Work::Turns, &[shop()]).await.unwrap(), None);
+        nothing_due(store, WorkKind::Turns).await;
+        assert_eq!(next_due(store, WorkKind::Turns).await, None);
         say(store, "alice", "two").await;
-        lease(store, Work::Turns).await;
+        lease(store, WorkKind::Turns).await;
     }
 
     async fn what_waits_after_a_release_gets_its_merge_window_and_no_more(world: World) {
         let store = world.store.as_ref();
         say(store, "alice", "one").await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         world.pass(Duration::from_secs(3)).await;
         store.release(&held, Next::WhenNeeded { merge_window: Duration::from_secs(10) }).await.unwrap();
-        assert_eq!(store.next_due(Work::Turns, &[shop()]).await.unwrap(), Some(Duration::from_secs(7)));
+        assert_eq!(next_due(store, WorkKind::Turns).await, Some(Duration::from_secs(7)));
     }
 
     async fn a_backoff_is_not_shortened_by_a_new_message(world: World) {
         let store = world.store.as_ref();
         say(store, "alice", "one").await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         store.release(&held, Next::After(Duration::from_secs(60))).await.unwrap();
         say(store, "alice", "two").await;
         world.pass(Duration::from_secs(59)).await;
-        nothing_due(store, Work::Turns).await;
+        nothing_due(store, WorkKind::Turns).await;
         world.pass(Duration::from_secs(1)).await;
-        lease(store, Work::Turns).await;
+        lease(store, WorkKind::Turns).await;
     }
 
     async fn a_clock_that_is_set_back_stops_no_chat(world: World) {
         let store = world.store.as_ref();
         say(store, "alice", "one").await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         store.release(&held, Next::After(Duration::from_secs(60))).await.unwrap();
         say(store, "carol", "one").await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         world.set_back(HOUR).await;
         a_set_back_is_noticed(store).await;
-        assert_eq!(store.renew(&owner(), std::slice::from_ref(&held), TTL).await.unwrap(), [Renewed::Yes]);
         // Its message waits since a time that has not come yet.
         store.release(&held, AT_ONCE).await.unwrap();
-        assert_eq!(lease(store, Work::Turns).await.lane, held.lane);
+        assert_eq!(lease(store, WorkKind::Turns).await.lane, held.lane);
         world.pass(Duration::from_secs(10)).await;
-        assert_eq!(lease(store, Work::Turns).await.chat_ref.as_str(), "ref-of-alice");
+        assert_eq!(lease(store, WorkKind::Turns).await.chat_ref.as_str(), "ref-of-alice");
     }
 
     async fn what_had_begun_when_the_clock_was_set_back_grows_older_all_the_same(world: World) {
@@ -187,24 +163,24 @@ promises! {
         let parts = vec![part(0, "a")];
         let sent = parts[0].id;
         turn(store, parts).await;
-        let deliveries = lease(store, Work::Deliveries).await;
-        store.sending(&deliveries, sent).await.unwrap();
+        let deliveries = lease(store, WorkKind::Deliveries).await;
+        store.begin_send(&deliveries, sent).await.unwrap();
         store.release(&deliveries, Next::After(soon)).await.unwrap();
         say(store, "alice", "two").await;
-        let turns = lease(store, Work::Turns).await;
+        let turns = lease(store, WorkKind::Turns).await;
         let asked = ask(store, &turns).await;
-        store.unknown(&turns, asked, Doubt::Begins { answered: false }, soon, "x").await.unwrap();
+        store.mark_unknown(&turns, asked, LookupNote::Started { answered: false }, soon, "x").await.unwrap();
         say(store, "alice", "three").await;
         world.set_back(HOUR).await;
         a_set_back_is_noticed(store).await;
         let passed = Duration::from_secs(10);
         world.pass(passed).await;
-        let turns = lease(store, Work::Turns).await;
+        let turns = lease(store, WorkKind::Turns).await;
         let view = look(store, &turns).await;
         let TurnState::Unknown { asked_at, since, .. } = view.turn.unwrap().state else { panic!("it is known") };
         let conversation = store.conversation(turns.lane, 1).await.unwrap().unwrap();
-        let deliveries = lease(store, Work::Deliveries).await;
-        let OutgoingState::Sending { since: sending } = outgoing(store, &deliveries).await[0].state else {
+        let deliveries = lease(store, WorkKind::Deliveries).await;
+        let SendState::Sending { since: sending } = outgoing(store, &deliveries).await[0].state else {
             panic!("it is not being sent")
         };
         let begun = [asked_at, since, conversation.asked_at.unwrap(), view.waiting[0].received_at, sending];
@@ -222,13 +198,13 @@ promises! {
         accept(store, waited("alice")).await;
         turn(store, vec![part(0, "a")]).await;
         accept(store, waited("carol")).await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         let asked = ask(store, &held).await;
         world.set_back(HOUR).await;
         a_set_back_is_noticed(store).await;
-        store.end(&held, &answered(asked, vec![part(0, "b")])).await.unwrap();
+        finish(store, &held, &answered(asked, vec![part(0, "b")])).await.unwrap();
         world.pass(Duration::from_secs(60)).await;
-        let leases = lease_all(store, Work::Deliveries).await;
+        let leases = lease_all(store, WorkKind::Deliveries).await;
         assert_eq!(leases.len(), 2);
         for held in leases {
             assert_eq!(outgoing(store, &held).await.len(), 1, "{}", held.chat_ref);
@@ -240,29 +216,20 @@ promises! {
         for _ in 0..3 {
             say(store, "busy", "hello").await;
         }
-        let busy = lease(store, Work::Turns).await;
+        let busy = lease(store, WorkKind::Turns).await;
         say(store, "quiet", "hello").await;
         world.pass(Duration::from_secs(1)).await;
         store.release(&busy, AT_ONCE).await.unwrap();
-        let want = Want { channels: vec![shop()], limit: 1 };
-        let next = store.lease(Work::Turns, &owner(), &[want], TTL).await.unwrap();
+        let want = LeaseRequest { channels: vec![shop()], limit: 1 };
+        let next = store.lease(WorkKind::Turns, &owner(), &[want]).await.unwrap().leases;
         assert_eq!(next[0].chat_ref.as_str(), "ref-of-quiet");
     }
 
     async fn a_lease_is_released_once(world: World) {
         let store = world.store.as_ref();
         say(store, "alice", "one").await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         store.release(&held, AT_ONCE).await.unwrap();
         assert!(matches!(store.release(&held, AT_ONCE).await, Err(StoreError::Fenced)));
-    }
-
-    async fn a_release_rings(world: World) {
-        let store = world.store.as_ref();
-        say(store, "alice", "one").await;
-        let held = lease(store, Work::Turns).await;
-        let bells = store.bells();
-        store.release(&held, Next::After(HOUR)).await.unwrap();
-        assert!(bells.turns.has_changed().unwrap());
     }
 }

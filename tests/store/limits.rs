@@ -5,7 +5,7 @@ use std::time::Duration;
 use fini_bridge::domain::id::{MessageId, SenderRef, TurnId};
 use fini_bridge::domain::message::Role;
 use fini_bridge::domain::span::Rate;
-use fini_bridge::store::{Admission, Asking, Lease, Limit, Limits, MessageState, Store, TurnEnd, TurnOutcome, Work};
+use fini_bridge::store::{Admission, Lease, Limit, Limits, MessageState, Store, TurnEnd, TurnOutcome, WorkKind};
 
 use crate::actors::*;
 
@@ -19,9 +19,9 @@ fn of(sender: &str, members: Vec<MessageId>, limits: Limits) -> Asking {
 /// A message in this chat, and whether its turn may begin; then it has ended.
 async fn begin(store: &dyn Store, chat: &str, sender: &str, limits: Limits) -> Admission {
     let message = say(store, chat, "hello").await;
-    let held = lease(store, Work::Turns).await;
+    let held = lease(store, WorkKind::Turns).await;
     let asking = of(sender, vec![message], limits);
-    let admission = store.asking(&held, &asking).await.unwrap();
+    let admission = begin_call(store, &held, &asking).await.unwrap();
     end(store, &held, asking.turn, message, admission).await;
     admission
 }
@@ -34,7 +34,7 @@ async fn end(store: &dyn Store, held: &Lease, turn: TurnId, message: MessageId, 
             TurnEnd { members: vec![message], ..ended_as(turn, outcome) }
         }
     };
-    store.end(held, &ended).await.unwrap();
+    finish(store, held, &ended).await.unwrap();
     store.release(held, AT_ONCE).await.unwrap();
 }
 
@@ -80,10 +80,10 @@ promises! {
         begin(store, "a", "zoe", limits).await;
         begin(store, "a", "zoe", limits).await;
         let message = say(store, "a", "one more").await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         let before = look(store, &held).await;
         let asking = Asking { generation: 7, ..of("zoe", vec![message], limits) };
-        assert_eq!(store.asking(&held, &asking).await.unwrap(), Admission::LimitReached(Limit::Chat));
+        assert_eq!(begin_call(store, &held, &asking).await.unwrap(), Admission::LimitReached(Limit::Chat));
         let after = look(store, &held).await;
         assert_eq!((after.generation, after.last_turn_at), (before.generation, before.last_turn_at));
         assert!(after.turn.is_none());
@@ -97,14 +97,14 @@ promises! {
         let members = vec![say(store, "a", "one").await, say(store, "a", "two").await, say(store, "a", "three").await];
         let mut asking = of("zoe", members, limits);
         for _ in 0..3 {
-            let held = lease(store, Work::Turns).await;
-            assert_eq!(store.asking(&held, &asking).await.unwrap(), OK);
+            let held = lease(store, WorkKind::Turns).await;
+            assert_eq!(begin_call(store, &held, &asking).await.unwrap(), OK);
             store.reopen(&held, asking.turn, Duration::ZERO, "fini_429").await.unwrap();
             asking.members = vec![];
         }
-        let held = lease(store, Work::Turns).await;
-        store.asking(&held, &asking).await.unwrap();
-        store.end(&held, &answered(asking.turn, vec![])).await.unwrap();
+        let held = lease(store, WorkKind::Turns).await;
+        begin_call(store, &held, &asking).await.unwrap();
+        finish(store, &held, &answered(asking.turn, vec![])).await.unwrap();
         store.release(&held, AT_ONCE).await.unwrap();
         assert_eq!(begin(store, "a", "zoe", limits).await, OK);
         assert_eq!(begin(store, "a", "zoe", limits).await, Admission::LimitReached(Limit::Chat));
@@ -115,12 +115,12 @@ promises! {
         let limits = Limits { per_chat: TWO_A_MINUTE, per_sender: TWO_A_MINUTE, per_channel: TWO_A_MINUTE };
         for _ in 0..3 {
             let blank = say(store, "a", " ").await;
-            let held = lease(store, Work::Turns).await;
+            let held = lease(store, WorkKind::Turns).await;
             end(store, &held, TurnId::generate(), blank, Admission::LimitReached(Limit::Chat)).await;
             let staff = say(store, "a", "I'll look into it").await;
-            let held = lease(store, Work::Turns).await;
+            let held = lease(store, WorkKind::Turns).await;
             let asking = Asking { sender_ref: None, role: Role::Agent, ..of("", vec![staff], limits) };
-            let admission = store.asking(&held, &asking).await.unwrap();
+            let admission = begin_call(store, &held, &asking).await.unwrap();
             assert_eq!(admission, OK);
             end(store, &held, asking.turn, staff, admission).await;
         }
@@ -144,14 +144,14 @@ promises! {
             let id = say(stores[0].as_ref(), &format!("thread {number}"), "hello").await;
             messages.insert(format!("ref-of-thread {number}"), id);
         }
-        let leases = lease_all(stores[0].as_ref(), Work::Turns).await;
+        let leases = lease_all(stores[0].as_ref(), WorkKind::Turns).await;
         assert_eq!(leases.len(), 40);
         let per_sender = Some(Rate { count: 7, per: Duration::from_secs(3600) });
         let limits = Limits { per_sender, ..Limits::default() };
         let begin = leases.iter().enumerate().map(|(number, held)| {
             let store = &stores[number % 2];
             let asking = of("zoe", vec![messages[held.chat_ref.as_str()]], limits);
-            async move { store.asking(held, &asking).await.unwrap() }
+            async move { begin_call(store.as_ref(), held, &asking).await.unwrap() }
         });
         let outcomes = futures::future::join_all(begin).await;
         assert_eq!(outcomes.iter().filter(|outcome| **outcome == OK).count(), 7, "{outcomes:?}");
@@ -162,15 +162,15 @@ promises! {
         say(store, "a", "old").await;
         turn(store, vec![]).await;
         let word = say(store, "a", "restart").await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         let reset = TurnEnd {
             members: vec![word],
             parts: vec![part(0, "Let's begin again.")],
             new_generation: Some(2),
             ..ended_as(TurnId::generate(), TurnOutcome::Dropped { reason: "reset".to_owned() })
         };
-        store.end(&held, &reset).await.unwrap();
-        store.end(&held, &reset).await.unwrap();
+        finish(store, &held, &reset).await.unwrap();
+        finish(store, &held, &reset).await.unwrap();
         assert_eq!(look(store, &held).await.generation, 2);
         assert_eq!(state(store, word).await, (MessageState::Dropped, Some("reset".to_owned())));
         assert_eq!(parts_of(store, word).await.len(), 1);
@@ -180,10 +180,10 @@ promises! {
         let store = world.store.as_ref();
         deliver(store).await;
         let new = say(store, "a", "new").await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         assert_eq!(look(store, &held).await.generation, 2);
-        store.asking(&held, &Asking { generation: 2, ..question(vec![new]) }).await.unwrap();
-        assert_eq!(store.story(new).await.unwrap().unwrap().turn.unwrap().generation, 2);
+        begin_call(store, &held, &Asking { generation: 2, ..question(vec![new]) }).await.unwrap();
+        assert_eq!(store.details(new).await.unwrap().unwrap().turn.unwrap().generation, 2);
     }
 
     async fn a_text_that_was_cut_is_seen_to_be(world: World) {
@@ -191,10 +191,10 @@ promises! {
         let mut long = message("a", "k");
         long.too_long = true;
         let id = said(accept(store, long).await);
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         assert!(look(store, &held).await.waiting[0].too_long);
         let failed = TurnEnd { members: vec![id], ..ended_as(TurnId::generate(), failed_as("too_long")) };
-        store.end(&held, &failed).await.unwrap();
+        finish(store, &held, &failed).await.unwrap();
         store.retry(id).await.unwrap();
         assert!(look(store, &held).await.waiting[0].too_long, "another try doesn't make it whole");
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fini_bridge::domain::secret::Secret;
 use fini_bridge::store::postgres::Postgres;
-use fini_bridge::store::{Mode, Store, Work};
+use fini_bridge::store::{Mode, Store, WorkKind};
 use tokio_postgres::Client;
 
 use crate::actors::{TTL, accept, ask, ended_as, failed_as, lease, look, message, said, say};
@@ -49,7 +49,7 @@ impl Backend for Database {
         self.open(Mode::Serve).await
     }
 
-    async fn beside(&self) -> Arc<dyn Store> {
+    async fn beside(&self, _: &Arc<dyn Store>) -> Arc<dyn Store> {
         self.open(Mode::Serve).await
     }
 
@@ -99,8 +99,8 @@ async fn a_webhook_that_waits_for_a_chat_which_is_being_forgotten_makes_it_anew(
     let forgets = forgetting.transaction().await.unwrap();
     forgets
         .batch_execute(
-            "SET LOCAL search_path = fini_bridge; SELECT 1 FROM schedule ORDER BY work DESC FOR UPDATE;
-             DELETE FROM messages; DELETE FROM schedule; DELETE FROM lanes",
+            "SET LOCAL search_path = fini_bridge; SELECT 1 FROM due_lanes ORDER BY work DESC FOR UPDATE;
+             DELETE FROM messages; DELETE FROM due_lanes; DELETE FROM lanes",
         )
         .await
         .unwrap();
@@ -116,7 +116,7 @@ async fn a_webhook_that_waits_for_a_chat_which_is_being_forgotten_makes_it_anew(
     }
     forgets.commit().await.unwrap();
     let id = said(accepting.await.unwrap());
-    let held = lease(store.as_ref(), Work::Turns).await;
+    let held = lease(store.as_ref(), WorkKind::Turns).await;
     assert_eq!(look(store.as_ref(), &held).await.waiting[0].id, id);
 }
 
@@ -131,9 +131,9 @@ async fn a_database_of_the_first_version_loses_what_that_left_of_removed_texts()
     };
     let store = open().await;
     let id = say(store.as_ref(), "alice", "my IBAN is DE89 3704").await;
-    let held = lease(store.as_ref(), Work::Turns).await;
+    let held = lease(store.as_ref(), WorkKind::Turns).await;
     let asked = ask(store.as_ref(), &held).await;
-    store.end(&held, &ended_as(asked, failed_as("fini_400"))).await.unwrap();
+    finish(store, &held, &ended_as(asked, failed_as("fini_400"))).await.unwrap();
     drop(store);
     let client = server().connect(&name).await;
     let first_version = "SET search_path = fini_bridge;
@@ -142,7 +142,7 @@ async fn a_database_of_the_first_version_loses_what_that_left_of_removed_texts()
         UPDATE messages SET text = NULL, pruned = true; UPDATE turns SET content = NULL, pruned = true";
     client.batch_execute(first_version).await.unwrap();
     let store = open().await;
-    assert_eq!(store.story(id).await.unwrap().unwrap().detail, None);
+    assert_eq!(store.details(id).await.unwrap().unwrap().detail, None);
     let left = "SELECT count(*) FROM fini_bridge.turns WHERE detail IS NOT NULL OR event_kinds <> '[]'";
     assert_eq!(client.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);
 }

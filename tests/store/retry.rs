@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fini_bridge::domain::id::MessageId;
-use fini_bridge::store::{Discarded, MessageState, NewItem, Retried, Store, Work};
+use fini_bridge::store::{Discarded, MessageState, NewItem, Retried, Store, WorkKind};
 
 use crate::actors::*;
 
@@ -11,9 +11,9 @@ const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Asks what waits in the one lane that is due, to no avail.
 async fn fail(store: &dyn Store) {
-    let held = lease(store, Work::Turns).await;
+    let held = lease(store, WorkKind::Turns).await;
     let asked = ask(store, &held).await;
-    store.end(&held, &ended_as(asked, failed_as("fini_400"))).await.unwrap();
+    finish(store, &held, &ended_as(asked, failed_as("fini_400"))).await.unwrap();
     store.release(&held, AT_ONCE).await.unwrap();
 }
 
@@ -25,7 +25,7 @@ promises! {
         fail(store).await;
         let third = say(store, "alice", "three").await;
         assert_eq!(store.retry(second).await.unwrap(), Retried::Turn);
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         let waiting: Vec<_> = look(store, &held).await.waiting.into_iter().map(|m| m.id).collect();
         assert_eq!(waiting, [first, second, third]);
         assert_eq!(state(store, first).await, (MessageState::Received, None));
@@ -38,7 +38,7 @@ promises! {
         fail(store).await;
         world.pass(MONTH).await;
         store.retry(id).await.unwrap();
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         ask(store, &held).await;
         let view = look(store, &held).await;
         assert_eq!(view.turn.unwrap().received_at, view.now);
@@ -68,15 +68,15 @@ promises! {
         let parts = vec![part(0, "a"), part(0, "b"), part(0, "c")];
         let ids: Vec<_> = parts.iter().map(|part| part.id).collect();
         turn(store, parts).await;
-        let held = lease(store, Work::Deliveries).await;
+        let held = lease(store, WorkKind::Deliveries).await;
         send(store, &held, ids[0], took("1")).await;
         send(store, &held, ids[1], refused("gone")).await;
         store.release(&held, AT_ONCE).await.unwrap();
         world.pass(MONTH).await;
         assert_eq!(store.retry(id).await.unwrap(), Retried::Delivery);
         assert_eq!(state(store, id).await, (MessageState::Answered, None));
-        let held = lease(store, Work::Deliveries).await;
-        let (now, left) = store.outgoing(&held).await.unwrap();
+        let held = lease(store, WorkKind::Deliveries).await;
+        let (now, left) = store.pending_parts(&held).await.unwrap();
         assert_eq!(left.iter().map(|part| part.id).collect::<Vec<_>>(), ids[1..]);
         assert_eq!(left[0].answered_at, now, "a person wants it sent, however old it is");
         store.release(&held, AT_ONCE).await.unwrap();
@@ -90,11 +90,11 @@ promises! {
         let parts = vec![part(0, "a"), part(0, "b")];
         let first = parts[0].id;
         turn(store, parts).await;
-        let held = lease(store, Work::Deliveries).await;
+        let held = lease(store, WorkKind::Deliveries).await;
         send(store, &held, first, in_doubt("send_unknown")).await;
         store.release(&held, AT_ONCE).await.unwrap();
         assert_eq!(store.retry(id).await.unwrap(), Retried::Delivery);
-        let held = lease(store, Work::Deliveries).await;
+        let held = lease(store, WorkKind::Deliveries).await;
         assert_eq!(outgoing(store, &held).await.len(), 2);
     }
 
@@ -104,7 +104,7 @@ promises! {
         assert!(matches!(store.retry(id).await.unwrap(), Retried::Not(_)));
         turn(store, vec![]).await;
         assert!(matches!(store.retry(id).await.unwrap(), Retried::Not(_)));
-        nothing_due(store, Work::Turns).await;
+        nothing_due(store, WorkKind::Turns).await;
         let accepted = store.accept(vec![NewItem::Unusable(unusable("k"))]).await.unwrap();
         assert!(matches!(store.retry(said(accepted[0])).await.unwrap(), Retried::Not(_)));
         assert_eq!(store.retry(MessageId::generate()).await.unwrap(), Retried::NoSuchMessage);
@@ -116,6 +116,6 @@ promises! {
         let beside = world.beside().await;
         assert_eq!(state(beside.as_ref(), id).await.0, MessageState::Failed);
         assert_eq!(beside.retry(id).await.unwrap(), Retried::Turn);
-        lease(world.store.as_ref(), Work::Turns).await;
+        lease(world.store.as_ref(), WorkKind::Turns).await;
     }
 }

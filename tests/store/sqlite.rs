@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use fini_bridge::domain::clock::{Clock, ManualClock, Timestamp};
 use fini_bridge::domain::id::ChannelName;
 use fini_bridge::store::sqlite::{Mode, OpenError, Sqlite};
-use fini_bridge::store::{Accepted, NewItem, Retention, Store, StoreError};
+use fini_bridge::store::{Accepted, Inbox, NewItem, Operations, Responses, Retention, Store, StoreError};
 use tempfile::TempDir;
 
 use crate::actors::{accept, deliver, message, part, say, turn, unusable};
@@ -65,8 +65,8 @@ impl Backend for File {
         self.open(Mode::Serve).await.unwrap()
     }
 
-    async fn beside(&self) -> Arc<dyn Store> {
-        self.open(Mode::Tool).await.unwrap()
+    async fn beside(&self, store: &Arc<dyn Store>) -> Arc<dyn Store> {
+        Arc::clone(store)
     }
 
     async fn execute(&self, sql: &str) {
@@ -167,7 +167,6 @@ async fn a_webhook_that_cannot_be_written_in_time_is_told_so_and_recognised_when
     assert_eq!(accept(store.as_ref(), message("alice", "late")).await, Accepted::Duplicate(id));
 }
 
-/// All who wait for an answer look whenever any turn ends.
 #[tokio::test]
 async fn who_looks_whether_a_turn_has_ended_writes_nothing() {
     let file = file();
@@ -175,7 +174,7 @@ async fn who_looks_whether_a_turn_has_ended_writes_nothing() {
     let id = say(store.as_ref(), "alice", "hello").await;
     let other = rusqlite::Connection::open(file.path()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    assert_eq!(store.claim_answer(id).await.unwrap(), None);
+    assert_eq!(store.have_ended(&[id]).await.unwrap(), []);
 }
 
 /// What the files hold at the moment of the acknowledgement is what a power cut leaves.
@@ -187,7 +186,7 @@ async fn what_is_acknowledged_is_in_the_files_at_that_moment() {
         let id = say(store.as_ref(), "alice", &format!("message {number}")).await;
         let copy = file.as_a_crash_leaves_it();
         let after = copy.open(Mode::Serve).await.unwrap();
-        assert!(after.story(id).await.unwrap().is_some(), "message {number}");
+        assert!(after.details(id).await.unwrap().is_some(), "message {number}");
     }
 }
 

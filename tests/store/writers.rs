@@ -2,7 +2,7 @@
 
 use fini_bridge::domain::id::{AttributesRef, SenderRef};
 use fini_bridge::domain::message::Role;
-use fini_bridge::store::{Accepted, Admission, NewItem, NewMessage, Store, Work};
+use fini_bridge::store::{Accepted, Admission, NewItem, NewMessage, Store, WorkKind};
 use serde_json::{Map, json};
 
 use crate::actors::*;
@@ -19,16 +19,16 @@ fn by(sender: Option<&str>, attributes: &str, key: &str) -> NewMessage {
 
 /// Whether the store says that the chat is shared, when all that waits there is asked.
 async fn is_shared(store: &dyn Store) -> bool {
-    let held = lease(store, Work::Turns).await;
+    let held = lease(store, WorkKind::Turns).await;
     let waiting = look(store, &held).await.waiting;
     let mut asking = question(waiting.iter().map(|message| message.id).collect());
     asking.user_attributes = Map::from_iter([("plan".to_owned(), json!("gold"))]);
-    let Admission::Admitted { shared } = store.asking(&held, &asking).await.unwrap() else {
+    let Admission::Admitted { shared } = begin_call(store, &held, &asking).await.unwrap() else {
         panic!("no limit was set");
     };
     let kept = look(store, &held).await.turn.unwrap().user_attributes;
     assert_eq!(kept.is_empty(), shared, "what the turn keeps is what goes along");
-    store.end(&held, &answered(asking.turn, vec![])).await.unwrap();
+    finish(store, &held, &answered(asking.turn, vec![])).await.unwrap();
     store.release(&held, AT_ONCE).await.unwrap();
     shared
 }
@@ -121,22 +121,22 @@ promises! {
     async fn attributes_are_left_behind_even_if_the_second_person_came_after_the_look(world: World) {
         let store = world.store.as_ref();
         accept(store, by(Some("ann"), "gold", "1")).await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         let asking = question(vec![look(store, &held).await.waiting[0].id]);
         world.beside().await.accept(vec![NewItem::Message(Box::new(by(Some("bob"), "gold", "2")))]).await.unwrap();
-        assert_eq!(store.asking(&held, &asking).await.unwrap(), Admission::Admitted { shared: true });
+        assert_eq!(begin_call(store, &held, &asking).await.unwrap(), Admission::Admitted { shared: true });
     }
 
     async fn a_turn_that_is_asked_again_obeys_too(world: World) {
         let store = world.store.as_ref();
         accept(store, by(Some("ann"), "gold", "1")).await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         let mut asking = question(vec![look(store, &held).await.waiting[0].id]);
-        assert_eq!(store.asking(&held, &asking).await.unwrap(), Admission::Admitted { shared: false });
+        assert_eq!(begin_call(store, &held, &asking).await.unwrap(), Admission::Admitted { shared: false });
         store.reopen(&held, asking.turn, std::time::Duration::ZERO, "fini_429").await.unwrap();
         accept(store, by(Some("bob"), "gold", "2")).await;
-        let held = lease(store, Work::Turns).await;
+        let held = lease(store, WorkKind::Turns).await;
         asking.members = vec![];
-        assert_eq!(store.asking(&held, &asking).await.unwrap(), Admission::Admitted { shared: true });
+        assert_eq!(begin_call(store, &held, &asking).await.unwrap(), Admission::Admitted { shared: true });
     }
 }

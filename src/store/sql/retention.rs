@@ -228,7 +228,7 @@ pub(crate) struct Step {
     pub(crate) behind: Option<i64>,
 }
 
-/// The oldest messages behind this one, but those of chats in which somebody works at this moment. They are numbered
+/// The oldest messages behind this one, but those of chats that somebody writes in at this moment. They are numbered
 /// in the order of their receipt, so the first that isn't old enough ends the walk. All messages of a turn go
 /// together, when nothing of it is under way.
 pub(crate) async fn forget_messages<T: Tx>(tx: &T, forget: Duration, behind: i64) -> Result<Step> {
@@ -253,8 +253,8 @@ pub(crate) async fn forget_messages<T: Tx>(tx: &T, forget: Duration, behind: i64
     let mut lanes: Vec<LaneId> = old.iter().filter_map(|(_, lane)| *lane).collect();
     lanes.sort_unstable();
     lanes.dedup();
-    let idle = tx.lock_idle(&lanes).await?;
-    let seqs = old.iter().filter(|(_, lane)| lane.is_none_or(|lane| idle.contains(&lane))).map(|(seq, _)| *seq);
+    let locked: Vec<LaneId> = tx.try_lock(&lanes).await?.into_iter().map(|lane| lane.id).collect();
+    let seqs = old.iter().filter(|(_, lane)| lane.is_none_or(|lane| locked.contains(&lane))).map(|(seq, _)| *seq);
     let over = tx
         .all(
             sql!(
@@ -291,7 +291,7 @@ pub(crate) async fn forget_messages<T: Tx>(tx: &T, forget: Duration, behind: i64
                 AND NOT EXISTS (SELECT 1 FROM turns
                     WHERE turns.lane = conversations.lane AND turns.generation = conversations.generation)"
         ),
-        params![&json_list(idle.iter().map(|lane| lane.0))?, before],
+        params![&json_list(locked.iter().map(|lane| lane.0))?, before],
     )
     .await?;
     Ok(Step { forgotten, behind })
@@ -321,7 +321,8 @@ pub(crate) async fn forget_lanes<T: Tx>(tx: &T, lanes: &[LaneId]) -> Result<()> 
     if !tx.is_alone().await? {
         return Ok(());
     }
-    let idle = tx.lock_idle(lanes).await?;
+    let locked = tx.try_lock(lanes).await?;
+    let idle = locked.iter().filter(|lane| lane.turns.owner.is_none() && lane.deliveries.owner.is_none());
     let empty = tx
         .all(
             sql!(
@@ -333,7 +334,7 @@ pub(crate) async fn forget_lanes<T: Tx>(tx: &T, lanes: &[LaneId]) -> Result<()> 
                     AND NOT EXISTS (SELECT 1 FROM parts
                         WHERE parts.lane = lanes.id AND parts.state IN ('pending', 'sending'))"
             ),
-            params![&json_list(idle.iter().map(|lane| lane.0))?],
+            params![&json_list(idle.map(|lane| lane.id.0))?],
             |row| row.int(0),
         )
         .await?;

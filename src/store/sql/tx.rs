@@ -234,8 +234,8 @@ pub(crate) trait Tx {
     /// For those that only read: the lane, unless the lease is lost.
     async fn check(&self, lease: &Lease) -> Result<Lane>;
 
-    /// Of these lanes those in which nobody works and nobody writes at this moment, locked.
-    async fn lock_idle(&self, lanes: &[LaneId]) -> Result<Vec<LaneId>>;
+    /// Of these lanes those that nobody else writes in at this moment, locked.
+    async fn try_lock(&self, lanes: &[LaneId]) -> Result<Vec<Lane>>;
 
     /// One transaction after the other, of all that name this key. SQLite has one writer.
     async fn serialize(&self, _key: &str) -> Result<()> {

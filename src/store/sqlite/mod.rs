@@ -72,7 +72,8 @@ impl Sqlite {
         let mut connection = opener.writer().map_err(|e| opener.failed(e))?;
         let installation_key = opener.prepare(&mut connection, mode)?;
         let numbers = Numbers::read(&connection).map_err(|e| opener.failed(e))?;
-        let shared = Arc::new(Shared::new(numbers, clock.now()));
+        let last_fence = getrandom::u32().map_err(|_| OpenError::Random)?;
+        let shared = Arc::new(Shared::new(numbers, last_fence));
         let commits = Arc::new(AtomicU64::new(0));
         let checkpoints = match mode {
             Mode::Serve => {

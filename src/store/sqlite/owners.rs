@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::domain::clock::Timestamp;
 use crate::domain::id::{LaneId, Owner};
 use crate::store::WorkKind;
 use crate::store::lane::{Lane, Slot};
@@ -38,9 +37,9 @@ impl Undo {
 }
 
 impl Owners {
-    /// `now`: no lease of an earlier process has a fence like ours.
-    pub(super) fn new(now: Timestamp) -> Self {
-        Self(Mutex::new(State { held: HashMap::new(), last_fence: now.as_millis() }))
+    /// `last_fence`: any number, so that no lease of an earlier process has a fence like ours.
+    pub(super) fn new(last_fence: u32) -> Self {
+        Self(Mutex::new(State { held: HashMap::new(), last_fence: i64::from(last_fence) << 24 }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -83,10 +82,5 @@ impl Owners {
                 None => drop(state.held.remove(&key)),
             }
         }
-    }
-
-    pub(super) fn is_idle(&self, lane: LaneId) -> bool {
-        let state = self.state();
-        [WorkKind::Turns, WorkKind::Deliveries].into_iter().all(|work| !state.held.contains_key(&(lane, work)))
     }
 }

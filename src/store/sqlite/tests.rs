@@ -1,8 +1,9 @@
 //! What holds for SQLite's inside: query plans, a full queue, a full disk, a disk that failed.
 //! The promises of the trait are in `tests/store`.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Map, json};
@@ -10,11 +11,21 @@ use tempfile::TempDir;
 
 use super::open::Opener;
 use super::writer::Writer;
-use super::{Mode, Sqlite, answers, conversations, deliveries, intake, lanes, looking, open, retention, turns};
+use super::tx::{Shared, SqliteTx, failed};
+use super::{Mode, Sqlite, lanes, open};
 use crate::domain::clock::{ManualClock, SystemClock, Timestamp};
-use crate::domain::id::{AttributesRef, BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, MessageId};
-use crate::domain::message::{Address, Role};
-use crate::store::{NewItem, NewMessage, Store, StoreError};
+use crate::domain::id::{
+    AttributesRef, BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, InteractionId, MessageId, Owner, PartId, SenderRef,
+    TurnId,
+};
+use crate::domain::message::{Address, Part, Receipt, ReplyKind, ReportOutcome, Reported, Role};
+use crate::domain::span::Rate;
+use crate::store::sql::{Row, Sql, params};
+use crate::store::{
+    AfterSend, AfterTurn, Call, Conversations, Inbox, LeaseRequest, Leases, Limits, LookupNote, NewItem, NewMessage,
+    NewPart, Next, Operations, Outbox, Replica, Responses, SendEnd, StoreError, Turn, TurnEnd, TurnOutcome, TurnState,
+    Turns, WorkKind,
+};
 
 async fn store() -> (TempDir, Arc<Sqlite>) {
     let folder = tempfile::tempdir().unwrap();
@@ -49,87 +60,201 @@ fn message(number: usize, text: String) -> (MessageId, NewItem) {
     (id, NewItem::Message(Box::new(message)))
 }
 
-async fn plan(store: &Sqlite, sql: &str) -> Vec<String> {
-    let sql = format!("EXPLAIN QUERY PLAN {sql}");
-    let rows = move |tx: &super::Tx<'_>| {
-        let unbound = sql.matches('?').count();
-        let values: Vec<Option<i64>> =
-            vec![None; (1..=unbound).rev().find(|n| sql.contains(&format!("?{n}"))).unwrap_or(0)];
-        tx.all(&sql, rusqlite::params_from_iter(values), |row| row.get::<_, String>(3))
-    };
-    store.write(rows).await.unwrap()
+/// Every statement that ran in this process.
+static RAN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+pub(super) fn record(sql: &str) {
+    let mut ran = RAN.lock().unwrap();
+    if !ran.contains(sql) {
+        ran.insert(sql.to_owned());
+    }
 }
 
-#[tokio::test]
+async fn value<T: rusqlite::types::FromSql + Send + 'static>(store: &Sqlite, sql: &'static str) -> T {
+    store.read(move |tx| tx.conn.query_row(sql, [], |row| row.get(0)).map_err(failed)).await.unwrap()
+}
+
+async fn plan(store: &Sqlite, sql: &str) -> Vec<String> {
+    let sql = format!("EXPLAIN QUERY PLAN {sql}");
+    let read = move |tx: &SqliteTx<'_>| {
+        let values = (1..=20_usize).rev().find(|n| sql.contains(&format!("?{n}"))).unwrap_or(0);
+        let mut statement = tx.conn.prepare(&sql).map_err(failed)?;
+        let steps = statement
+            .query_map(rusqlite::params_from_iter(vec![None::<i64>; values]), |row| row.get::<_, String>(3))
+            .map_err(failed)?;
+        steps.collect::<rusqlite::Result<_>>().map_err(failed)
+    };
+    store.write(read).await.unwrap()
+}
+
+fn end(turn: TurnId, parts: usize) -> Arc<TurnEnd> {
+    let part = || NewPart {
+        id: PartId::generate(),
+        reply: 0,
+        kind: ReplyKind::Message,
+        part: Part(json!({ "text": "hello" })),
+    };
+    Arc::new(TurnEnd {
+        turn,
+        members: Vec::new(),
+        is_discovered: false,
+        outcome: TurnOutcome::Answered,
+        address: Address(json!({})),
+        parts: (0..parts).map(|_| part()).collect(),
+        events: Vec::new(),
+        first_event_at: None,
+        event_kinds: Vec::new(),
+        new_generation: None,
+    })
+}
+
+/// The way of a few messages, with everything that can happen on it.
+async fn everything(store: &Sqlite) {
+    let owner = Owner::new("one");
+    let shop = ChannelName::new("shop");
+    let requests = [LeaseRequest { channels: vec![shop.clone()], limit: 10 }];
+    for number in 0..4 {
+        let (id, mut item) = message(number, "hello".to_owned());
+        let NewItem::Message(new) = &mut item else { panic!() };
+        new.wait = (number == 1).then_some(Duration::from_secs(30));
+        store.accept(vec![item]).await.unwrap();
+        let lease = store.lease(WorkKind::Turns, &owner, &requests).await.unwrap().leases.remove(0);
+        let view = store.lane_view(&lease).await.unwrap();
+        let waiting = &view.waiting[0];
+        let turn = Arc::new(Turn {
+            id: TurnId::generate(),
+            members: vec![id],
+            in_reply_to: Vec::new(),
+            sender: None,
+            role: Role::User,
+            content: waiting.text.clone(),
+            user_attributes: Map::new(),
+            address: waiting.address.clone(),
+            bot_id: waiting.bot_id.clone(),
+            generation: 1,
+            received_at: waiting.received_at,
+            state: TurnState::New,
+            asked: 0,
+            dormant: false,
+        });
+        let rate = Some(Rate { count: 100, per: Duration::from_secs(60) });
+        let call = Call {
+            reference: Some("reference".to_owned()),
+            sender_ref: Some(SenderRef::new("sender")),
+            limits: Limits { per_chat: rate, per_sender: rate, per_channel: rate },
+        };
+        store.begin_call(&lease, &turn, &call).await.unwrap();
+        store.lane_view(&lease).await.unwrap();
+        if number == 2 {
+            let note = LookupNote::Started { answered: false };
+            store.mark_unknown(&lease, turn.id, note, Duration::ZERO, "x").await.unwrap();
+            let lease = store.lease(WorkKind::Turns, &owner, &requests).await.unwrap().leases.remove(0);
+            store.mark_unknown(&lease, turn.id, LookupNote::Missed, Duration::ZERO, "x").await.unwrap();
+            let lease = store.lease(WorkKind::Turns, &owner, &requests).await.unwrap().leases.remove(0);
+            store.reopen(&lease, turn.id, Duration::from_secs(9), "x").await.unwrap();
+            continue;
+        }
+        let after = AfterTurn::Release { merge_window: Duration::ZERO };
+        store.finish_turn(&lease, &end(turn.id, 2), after).await.unwrap();
+        store.adopt(lease.lane, 1, &InteractionId::new(format!("i-{number}"))).await.unwrap();
+        store.conversation(lease.lane, 1).await.unwrap();
+        if number == 1 {
+            store.have_ended(&[id]).await.unwrap();
+            store.claim_response(id).await.unwrap();
+            store.release_response(id).await.unwrap();
+            store.claim_response(id).await.unwrap();
+            store.response_sent(id).await.unwrap();
+            continue;
+        }
+        let leases = store.lease(WorkKind::Deliveries, &owner, &requests).await.unwrap().leases;
+        let lease = leases.into_iter().find(|delivery| delivery.lane == lease.lane).unwrap();
+        let (_, parts) = store.pending_parts(&lease).await.unwrap();
+        let (first, second) = (parts[0].id, parts[1].id);
+        store.begin_send(&lease, first).await.unwrap();
+        let sent = SendEnd::Sent(Receipt(Some("receipt".to_owned())));
+        store.finish_send(&lease, first, &sent, AfterSend::Begin(second)).await.unwrap();
+        if number == 3 {
+            let failed = SendEnd::Failed { reason: "x".to_owned(), detail: "x".to_owned() };
+            store.finish_send(&lease, second, &failed, AfterSend::Release).await.unwrap();
+            store.release(&lease, Next::WhenNeeded { merge_window: Duration::ZERO }).await.unwrap();
+            store.retry(id).await.unwrap();
+            store.details(id).await.unwrap();
+        } else {
+            store.finish_send(&lease, second, &sent, AfterSend::Release).await.unwrap();
+        }
+        for of in [Reported::Part(first), Reported::Receipt("receipt".to_owned())] {
+            store.apply_report(&shop, &of, &ReportOutcome::Delivered).await.unwrap();
+        }
+    }
+    let (_, known) = message(0, "hello".to_owned());
+    store.accept(vec![known]).await.unwrap();
+    store.find(&shop, &DeliveryKey::new("key-0")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_done_for_every_message_never_walks_a_table() {
     let (_folder, store) = store().await;
-    for sql in [
-        intake::KNOWN,
-        intake::LANE,
-        intake::WROTE,
-        lanes::DUE,
-        lanes::TAKE,
-        lanes::HELD,
-        lanes::NEXT_DUE,
-        lanes::FIRST_WAITING,
-        lanes::CURRENT_TURN,
-        lanes::FIRST_PART,
-        turns::WAITING,
-        turns::CURRENT,
-        turns::MEMBERS,
-        turns::OF_LANE,
-        turns::OF_SENDER,
-        turns::OF_CHANNEL,
-        turns::CURRENT_CONVERSATION,
-        turns::JOIN,
-        conversations::GET,
-        conversations::ADOPT,
-        deliveries::OUTGOING,
-        deliveries::BY_ID,
-        deliveries::BY_RECEIPT,
-        deliveries::SENDING,
-        deliveries::SETTLE,
-        answers::MESSAGE,
-        answers::PARTS,
-        retention::PRUNABLE_MESSAGES,
-        retention::PRUNABLE_TURNS,
-        retention::OLDEST,
-        retention::LEFT,
-    ] {
-        let steps = plan(&store, sql).await;
-        assert!(!steps.is_empty(), "{sql}");
-        for step in steps {
-            assert!(!step.contains("SCAN") && !step.contains("TEMP B-TREE"), "{step} in {sql}");
+    everything(&store).await;
+    let ran: Vec<String> = RAN.lock().unwrap().iter().cloned().collect();
+    assert!(ran.len() > 50, "{}", ran.len());
+    let mut walks = Vec::new();
+    for sql in ran {
+        // At the start, for a clock that was set back, by retention and for figures: tested by themselves.
+        let is_rare = ["INSERT INTO due_lanes (work, lane, channel, due_at)\n             SELECT", "json_each", "> ?1", "GROUP BY", "FROM meta", "?5 IS NULL"];
+        if is_rare.iter().any(|part| sql.contains(part)) {
+            continue;
+        }
+        for step in plan(&store, &sql).await {
+            if step.contains("SCAN") && !step.contains("CONSTANT ROW") || step.contains("TEMP B-TREE") {
+                walks.push(format!("{step} in {sql}"));
+            }
+        }
+    }
+    assert_eq!(walks, [""; 0]);
+}
+
+async fn planned(store: &Sqlite, marks: &[&str]) -> Vec<(String, Vec<String>)> {
+    let ran: Vec<String> = RAN.lock().unwrap().iter().cloned().collect();
+    let mut planned = Vec::new();
+    for sql in ran.into_iter().filter(|sql| marks.iter().all(|mark| sql.contains(mark))) {
+        let steps = plan(store, &sql).await;
+        planned.push((sql, steps));
+    }
+    planned
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_read_small_indexes_only() {
+    let (_folder, store) = store().await;
+    store.stats().await.unwrap();
+    for (mark, index) in [("FROM messages", "messages_unfinished"), ("FROM parts", "parts_waiting")] {
+        for (sql, steps) in planned(&store, &["GROUP BY", mark]).await {
+            assert!(steps[0].contains(&format!("COVERING INDEX {index}")), "{steps:?} in {sql}");
         }
     }
 }
 
-#[tokio::test]
-async fn figures_read_small_indexes_only() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_and_a_clock_that_is_set_back_walk_what_has_not_ended_only() {
     let (_folder, store) = store().await;
-    for (sql, index) in [(looking::BY_STATE, "messages_undone"), (looking::PENDING, "parts_waiting")] {
-        let steps = plan(&store, sql).await;
-        assert!(steps[0].contains(&format!("COVERING INDEX {index}")), "{steps:?}");
+    store.write(lanes::recover).await.unwrap();
+    let small = ["messages_waiting", "messages_unfinished", "turns_current", "parts_waiting", "due_lanes"];
+    let mut checked = 0;
+    for marks in [&["> ?1"][..], &["INSERT INTO due_lanes (work, lane, channel, due_at)\n             SELECT"]] {
+        for (sql, steps) in planned(&store, marks).await {
+            let walks = steps.iter().filter(|step| step.contains("SCAN"));
+            assert!(walks.clone().all(|step| small.iter().any(|index| step.contains(index))), "{steps:?} in {sql}");
+            checked += 1;
+        }
     }
-}
-
-#[tokio::test]
-async fn mending_what_a_clock_has_done_walks_what_has_not_ended_only() {
-    let (_folder, store) = store().await;
-    let small = ["messages_waiting", "messages_undone", "turns_current", "parts_waiting"];
-    for sql in lanes::BEGUN_AHEAD.into_iter().chain(lanes::HELD_AHEAD) {
-        let steps = plan(&store, sql).await;
-        assert!(steps.iter().any(|step| small.iter().any(|index| step.contains(index))), "{steps:?} in {sql}");
-        let walks = steps.iter().filter(|step| step.contains("SCAN"));
-        assert!(walks.clone().all(|step| small.iter().any(|index| step.contains(index))), "{steps:?} in {sql}");
-    }
+    assert!(checked >= 9, "{checked}");
 }
 
 #[tokio::test]
 async fn a_full_queue_refuses_at_once_and_is_usable_again() {
     let (_folder, store) = store().await;
     let (open_gate, gate) = std::sync::mpsc::channel::<()>();
-    let (entered, inside) = tokio::sync::oneshot::channel();
+    let (entered, inside) = std::sync::mpsc::channel();
     let blocked = {
         let store = store.clone();
         tokio::spawn(async move {
@@ -142,7 +267,7 @@ async fn a_full_queue_refuses_at_once_and_is_usable_again() {
                 .await
         })
     };
-    inside.await.unwrap();
+    tokio::task::spawn_blocking(move || inside.recv()).await.unwrap().unwrap();
     let mut waiting = Vec::new();
     let refused = loop {
         let mut probe = Box::pin(store.probe());
@@ -166,9 +291,9 @@ async fn a_full_disk_is_said_loses_nothing_and_heals_by_itself() {
     let (_folder, store) = store().await;
     let limit = |pages: u32| {
         let sql = format!("PRAGMA max_page_count = {pages}");
-        store.write(move |tx| tx.one(&sql, [], |row| row.get::<_, i64>(0)))
+        store.write(move |tx| tx.conn.query_row(&sql, [], |row| row.get::<_, i64>(0)).map_err(failed))
     };
-    let room = limit(1).await.unwrap().unwrap();
+    let room = limit(1).await.unwrap();
     limit(u32::try_from(room).unwrap() + 20).await.unwrap();
     let tasks: Vec<_> = (0..200)
         .map(|number| {
@@ -195,12 +320,11 @@ async fn a_full_disk_is_said_loses_nothing_and_heals_by_itself() {
         store.accept(vec![item]).await.unwrap();
     }
     for id in kept {
-        assert!(store.story(id).await.unwrap().is_some());
+        assert!(store.details(id).await.unwrap().is_some());
     }
-    let health = store.write(|tx| tx.one("PRAGMA integrity_check", [], |row| row.get::<_, String>(0))).await;
-    assert_eq!(health.unwrap().as_deref(), Some("ok"));
-    let number = store.write(|tx| tx.one("SELECT count(*) FROM messages", [], |row| row.get::<_, i64>(0))).await;
-    assert_eq!(number.unwrap(), Some(200));
+    let health: String = value(&store, "PRAGMA integrity_check").await;
+    assert_eq!(health, "ok");
+    assert_eq!(value::<i64>(&store, "SELECT count(*) FROM messages").await, 200);
 }
 
 #[tokio::test]
@@ -208,7 +332,7 @@ async fn what_fails_undoes_itself_and_not_its_neighbours_in_the_commit() {
     let (_folder, store) = store().await;
     let write = |key: &'static str, succeed: bool| {
         store.write(move |tx| {
-            tx.run("INSERT INTO meta (key, value) VALUES (?1, 1)", [key])?;
+            tx.run(&Sql::new("INSERT INTO meta (key, value) VALUES (?1, 1)"), params![key])?;
             if succeed { Ok(()) } else { Err(StoreError::Fenced) }
         })
     };
@@ -216,9 +340,8 @@ async fn what_fails_undoes_itself_and_not_its_neighbours_in_the_commit() {
     first.unwrap();
     assert!(matches!(second, Err(StoreError::Fenced)));
     third.unwrap();
-    let kept = store
-        .read(|tx| tx.all("SELECT key FROM meta WHERE length(key) = 1 ORDER BY key", [], |row| row.get::<_, String>(0)))
-        .await;
+    let kept = Sql::new("SELECT key FROM meta WHERE length(key) = 1 ORDER BY key");
+    let kept = store.read(move |tx| tx.all(&kept, &[], |row: &dyn Row| row.owned(0))).await;
     assert_eq!(kept.unwrap(), ["a", "c"]);
 }
 
@@ -233,8 +356,9 @@ async fn after_a_failure_of_the_disk_nothing_is_acknowledged_until_something_is_
     drop(connection);
     let away = folder.path().join("away.db");
     std::fs::rename(&path, &away).unwrap();
-    let writer = Writer::start(None, opener, Arc::new(SystemClock), Arc::new(AtomicU64::new(0))).unwrap();
-    let probe = || writer.write(|tx| tx.run(open::PROBE, []).map(|_| ()));
+    let shared = Arc::new(Shared::for_tests());
+    let writer = Writer::start(None, opener, Arc::new(SystemClock), shared, Arc::new(AtomicU64::new(0))).unwrap();
+    let probe = || writer.write(|tx| tx.run(&open::PROBE, &[]).map(|_| ()));
     for _ in 0..3 {
         assert!(matches!(probe().await, Err(StoreError::Unavailable(_))));
     }
@@ -288,9 +412,9 @@ async fn a_file_of_the_first_version_is_written_anew_once_and_holds_nothing_of_w
     // Its numbers go on.
     store.accept(vec![message(1, "hello".to_owned()).1]).await.unwrap();
     let numbers = "SELECT max(m.seq) * 100 + max(l.id) FROM messages m, lanes l";
-    assert_eq!(store.read(|tx| tx.one(numbers, [], |row| row.get::<_, i64>(0))).await.unwrap(), Some(4208));
+    assert_eq!(value::<i64>(&store, numbers).await, 4208);
     let due = "SELECT count(*) FROM meta WHERE key = 'vacuum_due'";
-    assert_eq!(store.read(|tx| tx.one(due, [], |row| row.get::<_, i64>(0))).await.unwrap(), Some(0));
+    assert_eq!(value::<i64>(&store, due).await, 0);
     assert!(std::fs::read_dir(folder.path()).unwrap().count() <= 4, "no file is left behind");
 }
 
@@ -312,5 +436,5 @@ async fn a_file_that_can_not_be_written_anew_is_used_as_it_is_and_tried_again() 
     assert_eq!(other.query_row(due, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
     drop((other, opener));
     let store = Sqlite::open(&path, Mode::Serve, clock()).await.unwrap();
-    assert_eq!(store.read(|tx| tx.one(due, [], |row| row.get::<_, i64>(0))).await.unwrap(), Some(0));
+    assert_eq!(value::<i64>(&store, due).await, 0);
 }

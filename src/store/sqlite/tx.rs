@@ -27,13 +27,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(numbers: Numbers, now: Timestamp) -> Self {
-        Self { owners: Owners::new(now), numbers, joined: OnceLock::new() }
+    pub(super) fn new(numbers: Numbers, last_fence: u32) -> Self {
+        Self { owners: Owners::new(last_fence), numbers, joined: OnceLock::new() }
     }
 
     #[cfg(test)]
     pub(super) fn for_tests() -> Self {
-        Self::new(Numbers::default(), Timestamp::default())
+        Self::new(Numbers::default(), 0)
     }
 }
 
@@ -200,8 +200,8 @@ impl Tx for SqliteTx<'_> {
         self.store(lane)
     }
 
-    async fn lock_idle(&self, lanes: &[LaneId]) -> Result<Vec<LaneId>> {
-        Ok(lanes.iter().copied().filter(|lane| self.shared.owners.is_idle(*lane)).collect())
+    async fn try_lock(&self, lanes: &[LaneId]) -> Result<Vec<Lane>> {
+        lanes.iter().filter_map(|lane| self.load(*lane).transpose()).collect()
     }
 
     async fn next_part(&self) -> Result<i64> {

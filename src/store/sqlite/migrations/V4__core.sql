@@ -26,12 +26,12 @@ DROP INDEX turns_lane;
 DROP INDEX turns_of_lane;
 CREATE INDEX turns_of_lane ON turns (lane, begun_at);
 
--- dormant: a start finds the lanes with something to do without reading a row.
+-- With all columns that are asked for, so that no row is read.
 DROP INDEX messages_waiting;
-CREATE INDEX messages_waiting ON messages (lane, seq, dormant) WHERE state = 'received';
+CREATE INDEX messages_waiting ON messages (lane, seq, dormant, state) WHERE state = 'received';
 -- What has ended is as much as there ever was.
 DROP INDEX messages_undone;
-CREATE INDEX messages_unfinished ON messages (state, channel, seq, dormant) WHERE ended_at IS NULL;
+CREATE INDEX messages_unfinished ON messages (state, channel, seq, dormant, ended_at) WHERE ended_at IS NULL;
 CREATE INDEX messages_failed ON messages (state, channel, seq) WHERE state IN ('failed', 'held');
 
 -- For what comes next; nothing is written here yet.
