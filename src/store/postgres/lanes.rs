@@ -35,6 +35,13 @@ pub(super) use columns;
 const LOCK: &str = concat!("SELECT now_ms(), ", columns!(), " FROM lanes AS l WHERE l.id = $1 FOR UPDATE");
 const LOOK: &str = concat!("SELECT now_ms(), ", columns!(), " FROM lanes AS l WHERE l.id = $1");
 
+/// In the order of the lanes, as everybody does who locks several.
+const TRY_LOCK: &str = concat!(
+    "SELECT now_ms(), ",
+    columns!(),
+    " FROM lanes AS l WHERE l.id = ANY ($1) ORDER BY l.id FOR UPDATE SKIP LOCKED"
+);
+
 const SAVE: &str = "UPDATE lanes SET generation = $2, bot_id = $3, last_turn_at = $4, shared = $5, sender_ref = $6,
     attributes_ref = $7, watermark = $8, turns_owner = $9, turns_fence = $10, turns_woken = $11, turns_due_at = $12,
     deliveries_owner = $13, deliveries_fence = $14, deliveries_woken = $15, deliveries_due_at = $16 WHERE id = $1";
@@ -45,9 +52,9 @@ const DUE: &str = "
     INSERT INTO due_lanes (work, lane, channel, due_at) SELECT $1, $2, $3, $4 WHERE $4::bigint IS NOT NULL
     ON CONFLICT (work, lane) DO UPDATE SET due_at = excluded.due_at";
 
-/// $1: owner. $2, $3: channels, and to which request each belongs. $4: what each request may have.
-/// Those to take are chosen before any is locked; whatever another replica takes at the same time is left to it. Then
-/// when the next one is due that was not taken.
+/// $1: owner. $2, $3: channels, and to which request each belongs. $4: what each request may have. $5: lanes that
+/// somebody else had. Those to take are chosen before any is locked; what somebody else takes at the same time is left
+/// to him. Then the time, when the next one is due that was not taken, and what was left.
 macro_rules! take {
     ($work:literal, $owner:literal, $fence:literal, $woken:literal, $due_at:literal) => {
         concat!(
@@ -59,9 +66,10 @@ macro_rules! take {
                 SELECT w.request, w.most, d.lane, d.due_at FROM wanted AS w CROSS JOIN LATERAL (
                     SELECT lane, due_at FROM due_lanes
                     WHERE work = '", $work, "' AND channel = w.channel AND due_at <= (SELECT now FROM clock)
+                        AND lane <> ALL ($5)
                     ORDER BY due_at LIMIT w.most) AS d),
              picked AS MATERIALIZED (
-                SELECT lane, due_at FROM (
+                SELECT request, lane, due_at FROM (
                     SELECT *, row_number() OVER (PARTITION BY request ORDER BY due_at, lane) AS place FROM found) AS f
                 WHERE f.place <= f.most),
              free AS MATERIALIZED (
@@ -83,7 +91,8 @@ macro_rules! take {
                     SELECT due_at FROM due_lanes
                     WHERE work = '", $work, "' AND channel = w.channel AND lane <> ALL (ARRAY(SELECT id FROM free))
                     ORDER BY due_at LIMIT 1) AS d),
-                t.id, t.fence, t.channel, t.chat_ref, p.due_at
+                ARRAY(SELECT lane FROM picked WHERE lane <> ALL (ARRAY(SELECT id FROM free))),
+                t.id, t.fence, t.channel, t.chat_ref, p.due_at, p.request
              FROM (SELECT 1) AS one LEFT JOIN (taken AS t JOIN picked AS p ON p.lane = t.id) ON true"
         )
     };
@@ -194,13 +203,19 @@ impl sql::Tx for Tx<'_> {
         Ok(lane)
     }
 
-    async fn lock_idle(&self, lanes: &[LaneId]) -> Result<Vec<LaneId>> {
+    async fn try_lock(&self, lanes: &[LaneId]) -> Result<Vec<Lane>> {
         if lanes.is_empty() {
             return Ok(Vec::new());
         }
-        let idle = "SELECT id FROM lanes WHERE id = ANY ($1) AND turns_owner IS NULL AND deliveries_owner IS NULL
-            ORDER BY id FOR UPDATE SKIP LOCKED";
-        Tx::all(self, idle, params![ints(lanes.iter().map(|lane| lane.0))], |row| get(row, 0).map(LaneId)).await
+        let read = |row: &Row| {
+            self.tell(get(row, 0)?);
+            read_lane(row, 1)
+        };
+        let locked = Tx::all(self, TRY_LOCK, params![ints(lanes.iter().map(|lane| lane.0))], read).await?;
+        for lane in &locked {
+            self.remember(lane);
+        }
+        Ok(locked)
     }
 
     async fn is_alone(&self) -> Result<bool> {
@@ -262,13 +277,57 @@ impl sql::Tx for Tx<'_> {
     }
 }
 
-/// All requests of a look in one statement.
+/// So often another look of the same moment may have been faster, before this one leaves the rest to it.
+const ROUNDS: usize = 10;
+
+/// All requests of a look in one statement, unless others look at the same moment.
 pub(super) async fn lease(tx: &Tx<'_>, work: WorkKind, owner: &Owner, requests: &[LeaseRequest]) -> Result<Due> {
-    let wanted = || {
-        let requests = (1..).zip(requests).filter(|(_, request)| request.limit > 0);
-        requests.flat_map(|(number, request)| request.channels.iter().map(move |channel| (number, channel)))
-    };
-    let take = match work {
+    let mut limits: Vec<i64> = requests.iter().map(|request| rows(request.limit)).collect();
+    let (mut leases, mut lost) = (Vec::new(), Vec::new());
+    let mut round = take(tx, work, owner, requests, &limits, &lost).await?;
+    for _ in 1..ROUNDS {
+        for taken in &round.taken {
+            if let Some(limit) = usize::try_from(taken.request - 1).ok().and_then(|place| limits.get_mut(place)) {
+                *limit -= 1;
+            }
+        }
+        leases.append(&mut round.taken);
+        if round.lost.is_empty() {
+            break;
+        }
+        lost.append(&mut round.lost);
+        round = take(tx, work, owner, requests, &limits, &lost).await?;
+    }
+    leases.append(&mut round.taken);
+    leases.sort_unstable_by_key(|taken| (taken.due_at, taken.lease.lane.0));
+    let leases: Vec<Lease> = leases.into_iter().map(|taken| taken.lease).collect();
+    tx.took(leases.iter().cloned());
+    Ok(Due { leases, next: round.next.map(|due_at| Timestamp::from_millis(due_at).since(tx.now())) })
+}
+
+struct Taken {
+    due_at: i64,
+    request: i64,
+    lease: Lease,
+}
+
+struct Round {
+    taken: Vec<Taken>,
+    next: Option<i64>,
+    lost: Vec<i64>,
+}
+
+async fn take(
+    tx: &Tx<'_>,
+    work: WorkKind,
+    owner: &Owner,
+    requests: &[LeaseRequest],
+    limits: &[i64],
+    lost: &[i64],
+) -> Result<Round> {
+    let wanted =
+        || (1..).zip(requests).flat_map(|(number, request)| request.channels.iter().map(move |name| (number, name)));
+    let sql = match work {
         WorkKind::Turns => TAKE_TURNS,
         WorkKind::Deliveries => TAKE_DELIVERIES,
     };
@@ -276,33 +335,27 @@ pub(super) async fn lease(tx: &Tx<'_>, work: WorkKind, owner: &Owner, requests: 
         owner.as_str(),
         texts(wanted().map(|(_, channel)| channel.as_str())),
         ints(wanted().map(|(number, _)| number)),
-        ints(requests.iter().map(|request| rows(request.limit))),
+        ints(limits.iter().copied()),
+        ints(lost.iter().copied()),
     ];
-    let mut next = None;
-    let mut taken: Vec<(i64, Lease)> = tx
-        .all(take, values, |row| {
+    let mut round = Round { taken: Vec::new(), next: None, lost: Vec::new() };
+    let taken = tx
+        .all(sql, values, |row| {
             tx.tell(get(row, 0)?);
-            next = get::<Option<i64>>(row, 1)?;
-            let Some(lane) = get::<Option<i64>>(row, 2)? else { return Ok(None) };
+            (round.next, round.lost) = (get(row, 1)?, get(row, 2)?);
+            let Some(lane) = get::<Option<i64>>(row, 3)? else { return Ok(None) };
             let lease = Lease {
                 lane: LaneId(lane),
                 work,
-                fence: get(row, 3)?,
-                channel: ChannelName::new(get::<String>(row, 4)?),
-                chat_ref: ChatRef::new(get::<String>(row, 5)?),
+                fence: get(row, 4)?,
+                channel: ChannelName::new(get::<String>(row, 5)?),
+                chat_ref: ChatRef::new(get::<String>(row, 6)?),
             };
-            Ok(Some((get(row, 6)?, lease)))
+            Ok(Some(Taken { due_at: get(row, 7)?, request: get(row, 8)?, lease }))
         })
-        .await?
-        .into_iter()
-        .flatten()
-        .collect();
-    taken.sort_unstable_by_key(|(due_at, lease)| (*due_at, lease.lane.0));
-    tx.took(taken.iter().map(|(_, lease)| lease.clone()));
-    Ok(Due {
-        leases: taken.into_iter().map(|(_, lease)| lease).collect(),
-        next: next.map(|due_at| Timestamp::from_millis(due_at).since(tx.now())),
-    })
+        .await?;
+    round.taken = taken.into_iter().flatten().collect();
+    Ok(round)
 }
 
 /// The clock was set back: what was scheduled by the old time is due soon, and nothing lies ahead for long. As
