@@ -1,6 +1,6 @@
 //! The shared store: one PostgreSQL for many equal replicas.
 //!
-//! `address`, `tls` and `link` know how to reach it, `open` what must hold before it is used, `core` how a
+//! `address`, `tls` and `link` know how to reach it, `open` and `older_replicas` what must hold before it is used, `core` how a
 //! transaction runs, `tx` and `values` what it is, `batch`, `intake` and `messages` the group commit of what comes in,
 //! `lanes` the rows that everybody locks first, `replicas` who is alive, `notify` how replicas tell each other. The
 //! steps are those of [`super::sql`]. `docs/decisions/0002-shared-store.md` says why.
@@ -15,6 +15,7 @@ mod lanes;
 mod link;
 mod messages;
 mod notify;
+mod older_replicas;
 mod open;
 mod replicas;
 mod tls;
@@ -33,6 +34,7 @@ use self::batch::Batches;
 use self::core::Core;
 pub use self::link::FEWEST_CONNECTIONS;
 use self::link::{Connector, Pool, Sizes};
+pub use self::older_replicas::OlderReplica;
 pub use self::open::OpenError;
 use self::tx::Statements;
 use super::retention::ROWS_AT_ONCE;

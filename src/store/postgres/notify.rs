@@ -17,7 +17,8 @@ const TURNS: u8 = 1;
 const DELIVERIES: u8 = 2;
 const ALL: [WorkKind; 2] = [WorkKind::Turns, WorkKind::Deliveries];
 
-const CHANNEL: &str = "fini_bridge";
+/// Not `fini_bridge`: by that name `older_replicas` knows the versions before.
+const CHANNEL: &str = "fini_bridge_wake";
 /// A NOTIFY takes a lock of the whole server at its commit: at most this often per process.
 const NOTIFY_EVERY: Duration = Duration::from_millis(50);
 const LISTEN_AGAIN: Duration = Duration::from_secs(5);

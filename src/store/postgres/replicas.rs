@@ -32,24 +32,24 @@ const BEAT: &str = "
     WITH clock AS MATERIALIZED (SELECT now_ms() AS now),
     own AS (
         UPDATE replicas SET alive_until = (SELECT now FROM clock) + $2
-        WHERE owner = $1 AND dead_since IS NULL RETURNING 1)
+        WHERE id = $1 AND dead_since IS NULL RETURNING 1)
     SELECT (SELECT now FROM clock), EXISTS (SELECT 1 FROM own),
         count(*) FILTER (WHERE dead_since IS NULL AND alive_until > (SELECT now FROM clock)),
-        coalesce(array_agg(owner) FILTER (WHERE dead_since IS NULL AND alive_until <= (SELECT now FROM clock)), '{}'),
-        coalesce(array_agg(owner) FILTER (WHERE dead_since IS NOT NULL), '{}')
-    FROM replicas WHERE owner <> $1";
+        coalesce(array_agg(id) FILTER (WHERE dead_since IS NULL AND alive_until <= (SELECT now FROM clock)), '{}'),
+        coalesce(array_agg(id) FILTER (WHERE dead_since IS NOT NULL), '{}')
+    FROM replicas WHERE id <> $1";
 const JOIN: &str = "
-    INSERT INTO replicas (owner, schema, joined_at, alive_until) VALUES ($1, $2, $3, $3 + $4)
-    ON CONFLICT (owner) DO UPDATE SET schema = excluded.schema, joined_at = excluded.joined_at,
+    INSERT INTO replicas (id, schema_version, joined_at, alive_until) VALUES ($1, $2, $3, $3 + $4)
+    ON CONFLICT (id) DO UPDATE SET schema_version = excluded.schema_version, joined_at = excluded.joined_at,
         alive_until = excluded.alive_until
     WHERE replicas.dead_since IS NULL";
 const DECLARE_DEAD: &str = "
-    UPDATE replicas SET dead_since = now_ms() WHERE owner = ANY ($1) AND dead_since IS NULL AND alive_until <= now_ms()
-    RETURNING owner";
+    UPDATE replicas SET dead_since = now_ms() WHERE id = ANY ($1) AND dead_since IS NULL AND alive_until <= now_ms()
+    RETURNING id";
 const LEAVE: &str = "
     UPDATE replicas SET dead_since = now_ms(), alive_until = least(alive_until, now_ms())
-    WHERE owner = $1 AND dead_since IS NULL";
-const FORGET: &str = "DELETE FROM replicas WHERE owner = $1 AND dead_since <= now_ms() - $2
+    WHERE id = $1 AND dead_since IS NULL";
+const FORGET: &str = "DELETE FROM replicas WHERE id = $1 AND dead_since <= now_ms() - $2
     AND NOT EXISTS (SELECT 1 FROM lanes WHERE turns_owner = $1)
     AND NOT EXISTS (SELECT 1 FROM lanes WHERE deliveries_owner = $1)";
 /// Owners of lanes that no row tells of, such as a process that died before its first heartbeat. They count as alive
@@ -64,10 +64,10 @@ const STRANGERS: &str = "
         UNION ALL
         SELECT (SELECT min(deliveries_owner) FROM lanes WHERE deliveries_owner > d.owner)
         FROM deliveries AS d WHERE d.owner IS NOT NULL)
-    INSERT INTO replicas (owner, schema, joined_at, alive_until)
+    INSERT INTO replicas (id, schema_version, joined_at, alive_until)
         SELECT owner, $1, now_ms(), now_ms() + $2
         FROM (SELECT owner FROM turns UNION SELECT owner FROM deliveries) AS o WHERE owner IS NOT NULL
-        ON CONFLICT (owner) DO NOTHING";
+        ON CONFLICT (id) DO NOTHING";
 
 macro_rules! free {
     ($work:literal, $owner:literal, $woken:literal, $due_at:literal) => {

@@ -50,11 +50,11 @@ CREATE INDEX due_lanes_next ON fini_bridge.due_lanes (work, channel, due_at);
 -- Each process that shares the store, as long as it says every second that it lives. One that was declared dead stays
 -- so: its lanes are others' from then on.
 CREATE TABLE fini_bridge.replicas (
-    owner       text PRIMARY KEY,
-    schema      bigint NOT NULL, -- the newest migration that it knows
-    joined_at   bigint NOT NULL,
-    alive_until bigint NOT NULL,
-    dead_since  bigint
+    id             text PRIMARY KEY,
+    schema_version bigint NOT NULL, -- the newest migration that it knows
+    joined_at      bigint NOT NULL,
+    alive_until    bigint NOT NULL,
+    dead_since     bigint
 ) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200,
     autovacuum_vacuum_cost_delay = 0);
 
@@ -106,7 +106,3 @@ CREATE TABLE fini_bridge.credential_states (
     since       bigint NOT NULL,
     reason      text
 );
-
--- Replicas of the version before would look for the table that is gone.
-INSERT INTO fini_bridge.meta (key, value) VALUES ('oldest_beside', '4')
-    ON CONFLICT (key) DO UPDATE SET value = excluded.value;
