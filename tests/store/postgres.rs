@@ -96,6 +96,14 @@ pub async fn world() -> World {
     World { store, backend: Box::new(database) }
 }
 
+/// By the real clock, and a connection of the test's own.
+pub async fn real_time() -> (Arc<Postgres>, Client) {
+    let name = server().database().await;
+    let url = Secret::new(server().url(&name));
+    let store = Postgres::open(Arc::new(move || url.clone()), Mode::Serve).await.unwrap();
+    (store, server().connect(&name).await)
+}
+
 /// As forgetting does it, slowly: a webhook waits for the chat, finds it gone, and makes it anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_webhook_that_waits_for_a_chat_which_is_being_forgotten_makes_it_anew() {
