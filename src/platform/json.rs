@@ -9,9 +9,17 @@ fn wrong(pointer: &str, expected: &str) -> Malformed {
     Malformed::new(format!("{} is not {expected}", pointer.trim_start_matches('/').replace('/', ".")))
 }
 
+/// As [`Value::pointer`], which allocates to undo an escaping that no name of a platform's needs.
+pub(super) fn at<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
+    pointer.split('/').skip(1).try_fold(value, |value, key| match value {
+        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+        value => value.get(key),
+    })
+}
+
 /// `null` is as good as absent, everywhere.
 fn find<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
-    value.pointer(pointer).filter(|found| !found.is_null())
+    at(value, pointer).filter(|found| !found.is_null())
 }
 
 pub(super) fn object(body: &[u8]) -> Result<Value, Malformed> {

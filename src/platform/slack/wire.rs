@@ -74,7 +74,7 @@ pub fn mark(part: PartId) -> Value {
 /// The part that an event is the echo of: a post of this very app that bears our mark. Other apps can read
 /// marks and write the like.
 pub fn echo_of(body: &Value) -> Option<PartId> {
-    let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str);
+    let text = |pointer: &str| read::at(body, pointer).and_then(Value::as_str);
     let ours = text("/event/type") == Some("message")
         && matches!(text("/event/subtype"), None | Some("thread_broadcast"))
         && text("/event/app_id").is_some_and(|app| text("/api_app_id") == Some(app))
@@ -92,7 +92,7 @@ pub fn looks_direct(channel: &str) -> bool {
 /// whole organisation `auth.test` tells the organisation.
 pub fn accounts<'b>(body: &'b Value, team: &'b str) -> impl Iterator<Item = &'b str> {
     let of = |authorization: &'b Value| {
-        ["/team_id", "/enterprise_id"].into_iter().filter_map(|id| authorization.pointer(id)?.as_str())
+        ["/team_id", "/enterprise_id"].into_iter().filter_map(|id| read::at(authorization, id)?.as_str())
     };
     std::iter::once(team).chain(authorizations(body).flat_map(of))
 }
