@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fini_bridge::domain::id::{ChannelName, LaneId, MessageId, Owner};
 use fini_bridge::store::{
-    Accepted, Dispatcher, HEARTBEAT, Heartbeat, LEASE, LeaseRequest, LeasedLane, Lease, NewItem, Permit, Store,
+    Accepted, Dispatcher, HEARTBEAT, Heartbeat, Inbox, LEASE, LeaseRequest, LeasedLane, Lease, NewItem, Permit, Store,
     StoreError, WorkKind,
 };
 
