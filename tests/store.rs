@@ -113,6 +113,8 @@ mod limits;
 mod looking;
 #[path = "store/postgres.rs"]
 mod postgres;
+#[path = "store/replicas.rs"]
+mod replicas;
 #[path = "store/retention.rs"]
 mod retention;
 #[path = "store/retry.rs"]

@@ -114,7 +114,7 @@ pub const TABLES: &[(&str, &[Column])] = &[
         ],
     ),
     ("due_lanes", &[Kept("work", CODE), Kept("channel", NAME)]),
-    ("replicas", &[Kept("owner", ID)]),
+    ("replicas", &[Kept("id", ID)]),
     ("channel_pauses", &[Kept("channel", NAME)]),
     ("credential_states", &[Kept("fingerprint", ID), Kept("state", CODE), Kept("reason", CODE)]),
     ("shown_events", &[Kept("interaction_id", FINI_ID), Kept("event_id", FINI_ID)]),

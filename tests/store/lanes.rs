@@ -8,12 +8,14 @@ use fini_bridge::store::{LookupNote, Next, SendState, Store, StoreError, TurnSta
 
 use crate::actors::*;
 
-/// A gateway looks every second, and something of its turns lies further ahead than this.
+/// A gateway looks every second, and something of its work lies further ahead than this.
 async fn a_set_back_is_noticed(store: &dyn Store) {
     store.probe().await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while next_due(store, WorkKind::Turns).await > Some(Duration::from_secs(10)) {
-        assert!(Instant::now() < deadline, "not noticed");
+    for work in [WorkKind::Turns, WorkKind::Deliveries] {
+        while next_due(store, work).await > Some(Duration::from_secs(10)) {
+            assert!(Instant::now() < deadline, "not noticed");
+        }
     }
 }
 

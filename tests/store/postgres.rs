@@ -6,10 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fini_bridge::domain::secret::Secret;
 use fini_bridge::store::postgres::Postgres;
-use fini_bridge::store::{Mode, Store, WorkKind};
+use fini_bridge::domain::id::Owner;
+use fini_bridge::store::{HEARTBEAT, LEASE, Mode, Operations, Replica, Store, WorkKind};
 use tokio_postgres::Client;
 
-use crate::actors::{TTL, accept, ask, ended_as, failed_as, lease, look, message, said, say};
+use crate::actors::{accept, ask, ended_as, failed_as, finish, lease, look, message, said, say};
 use crate::database::server;
 use crate::{Backend, World};
 
@@ -42,11 +43,18 @@ impl Backend for Database {
         self.set(-i64::try_from(by.as_millis()).unwrap()).await;
     }
 
-    /// Nobody can tell that it is dead but by its leases, which end.
+    /// Nobody can tell that it is dead but by its silence.
     async fn restart(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
         drop(store);
-        self.pass(TTL).await;
-        self.open(Mode::Serve).await
+        let store = self.open(Mode::Serve).await;
+        for _ in 0..=LEASE.as_secs() {
+            store.heartbeat(&Owner::new("heir")).await.unwrap();
+            self.pass(HEARTBEAT).await;
+        }
+        store.heartbeat(&Owner::new("heir")).await.unwrap();
+        // The tests go on under the name of who has died.
+        self.execute("DELETE FROM replicas").await;
+        store
     }
 
     async fn beside(&self, _: &Arc<dyn Store>) -> Arc<dyn Store> {
@@ -88,6 +96,14 @@ pub async fn world() -> World {
     World { store, backend: Box::new(database) }
 }
 
+/// By the real clock, and a connection of the test's own.
+pub async fn real_time() -> (Arc<Postgres>, Client) {
+    let name = server().database().await;
+    let url = Secret::new(server().url(&name));
+    let store = Postgres::open(Arc::new(move || url.clone()), Mode::Serve).await.unwrap();
+    (store, server().connect(&name).await)
+}
+
 /// As forgetting does it, slowly: a webhook waits for the chat, finds it gone, and makes it anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_webhook_that_waits_for_a_chat_which_is_being_forgotten_makes_it_anew() {
@@ -99,7 +115,7 @@ async fn a_webhook_that_waits_for_a_chat_which_is_being_forgotten_makes_it_anew(
     let forgets = forgetting.transaction().await.unwrap();
     forgets
         .batch_execute(
-            "SET LOCAL search_path = fini_bridge; SELECT 1 FROM due_lanes ORDER BY work DESC FOR UPDATE;
+            "SET LOCAL search_path = fini_bridge; SELECT 1 FROM lanes FOR UPDATE;
              DELETE FROM messages; DELETE FROM due_lanes; DELETE FROM lanes",
         )
         .await
@@ -133,11 +149,10 @@ async fn a_database_of_the_first_version_loses_what_that_left_of_removed_texts()
     let id = say(store.as_ref(), "alice", "my IBAN is DE89 3704").await;
     let held = lease(store.as_ref(), WorkKind::Turns).await;
     let asked = ask(store.as_ref(), &held).await;
-    finish(store, &held, &ended_as(asked, failed_as("fini_400"))).await.unwrap();
+    finish(store.as_ref(), &held, &ended_as(asked, failed_as("fini_400"))).await.unwrap();
     drop(store);
     let client = server().connect(&name).await;
     let first_version = "SET search_path = fini_bridge;
-        DROP INDEX messages_lane, turns_lane, parts_lane;
         DELETE FROM refinery_schema_history WHERE version = 2;
         UPDATE messages SET text = NULL, pruned = true; UPDATE turns SET content = NULL, pruned = true";
     client.batch_execute(first_version).await.unwrap();

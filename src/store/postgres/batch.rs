@@ -76,9 +76,13 @@ impl Desk {
     async fn commit(&self, batch: Vec<Call>) {
         let items: Vec<&[NewItem]> = batch.iter().map(|call| call.items.as_slice()).collect();
         let items = items.as_slice();
-        let outcome = self.core.write_first(|tx| intake::accept(tx, items, Busy::PassedOver).boxed()).await;
+        let outcome = match self.shared(items, Busy::PassedOver).await {
+            // Somebody else's transaction makes one of these chats, or keeps one of these messages.
+            Ok(None) => self.shared(items, Busy::PassedOverWithNewChats).await,
+            outcome => outcome,
+        };
         match outcome {
-            Ok(outcomes) => {
+            Ok(Some(outcomes)) => {
                 for (call, outcome) in batch.into_iter().zip(outcomes) {
                     match outcome {
                         Some(accepted) => drop(call.waiter.send(Ok(accepted))),
@@ -86,18 +90,25 @@ impl Desk {
                     }
                 }
             }
+            Ok(None) => self.each_alone(batch),
             // One of them can't be written: the others shall not suffer for it.
-            Err(StoreError::Corrupt(_)) if batch.len() > 1 => {
-                for call in batch {
-                    self.alone(call);
-                }
-            }
+            Err(StoreError::Corrupt(_)) if batch.len() > 1 => self.each_alone(batch),
             Err(error) => {
                 tracing::warn!(%error, "the store could not commit");
                 for call in batch {
                     drop(call.waiter.send(Err(copy(&error))));
                 }
             }
+        }
+    }
+
+    async fn shared(&self, items: &[&[NewItem]], busy: Busy) -> Result<Option<Vec<Option<Vec<Accepted>>>>> {
+        self.core.write_shared(|tx| intake::accept(tx, items, busy).boxed()).await
+    }
+
+    fn each_alone(&self, batch: Vec<Call>) {
+        for call in batch {
+            self.alone(call);
         }
     }
 

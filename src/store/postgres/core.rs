@@ -1,31 +1,38 @@
 //! Runs transactions: on which connection, how long at most, and again where others were in the way.
 
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{BoxFuture, join};
+use futures::future::{BoxFuture, try_join};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
-use super::bells::Belfry;
 use super::lanes;
 use super::link::Pool;
+use super::notify::Notifier;
 use super::open::{self, OpenError};
-use super::tx::{self, Tx, corrupt};
+use super::replicas::Membership;
+use super::tx::{Obstacle, Statements, Tx};
 use crate::domain::clock::Timestamp;
+use crate::store::lane::Woken;
+use crate::store::sql::Tx as _;
+use crate::store::sql::leases::give_back;
+use crate::store::sql::wakeups::{News, Wakeups};
 use crate::store::steps::Steps;
-use crate::store::{Mode, Result, StoreError};
+use crate::store::{Lease, Mode, Result, StoreError, WorkKind};
 
 /// The limits stand in each transaction: behind PgBouncer there is no session to keep them.
 /// A replica that was frozen inside a transaction loses it, and the row locks with it, after 10 s; others
 /// wait no longer than 2 s for a lock.
-const WRITE: &str = "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '5s';
-    SET LOCAL idle_in_transaction_session_timeout = '10s'";
+const WRITE: &str = "BEGIN; SET LOCAL search_path = fini_bridge, pg_catalog; SET LOCAL lock_timeout = '2s';
+    SET LOCAL statement_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '10s'";
+/// Of several callers, who shall not wait for somebody else's lock because one of them has to.
+const SHARED: &str = "BEGIN; SET LOCAL search_path = fini_bridge, pg_catalog; SET LOCAL lock_timeout = '50ms';
+    SET LOCAL statement_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '10s'";
 /// One snapshot for all its statements.
-const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '5s';
-    SET LOCAL idle_in_transaction_session_timeout = '10s'";
-const NOW: &str = "SELECT fini_bridge.now_ms()";
+const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = fini_bridge, pg_catalog;
+    SET LOCAL statement_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '10s'";
 
 const BEGIN_WITHIN: Duration = Duration::from_secs(2);
 /// Beyond the server's own limits: the server or the way to it is gone.
@@ -46,19 +53,51 @@ pub(super) enum Readiness {
 
 pub(super) struct Core {
     pub(super) pool: Pool,
-    /// For what must not wait behind a crowd of turns: webhooks, whose senders wait, and leases, which run out.
+    /// For what must not wait behind a crowd of turns: webhooks, whose senders wait, leases and heartbeats.
     first: Pool,
-    pub(super) belfry: Arc<Belfry>,
+    statements: Statements,
+    pub(super) membership: Membership,
+    pub(super) notifier: Notifier,
     readiness: watch::Sender<Readiness>,
     steps: Steps,
     set_back: Notify,
+    undecided: Mutex<Vec<Lease>>,
+}
+
+/// Why a transaction failed, and whether any of its work was begun.
+enum Failure {
+    Opening(StoreError),
+    Work(StoreError),
+}
+
+/// What a commit leases, until it is known to be committed. Where that isn't known (the connection broke, or whoever
+/// waited is gone), these lanes may be this process's without anybody working in them.
+struct Committing<'c> {
+    core: &'c Core,
+    leases: Vec<Lease>,
+}
+
+impl Drop for Committing<'_> {
+    fn drop(&mut self) {
+        if !self.leases.is_empty() {
+            self.core.undecided.lock().unwrap_or_else(PoisonError::into_inner).append(&mut self.leases);
+        }
+    }
 }
 
 impl Core {
-    pub(super) fn new(pool: Pool, first: Pool) -> Self {
-        let readiness = watch::channel(Readiness::Not("not connected yet".to_owned())).0;
-        let (belfry, steps, set_back) = (Arc::new(Belfry::new()), Steps::default(), Notify::new());
-        Self { pool, first, belfry, readiness, steps, set_back }
+    pub(super) fn new(pool: Pool, first: Pool, statements: Statements) -> Self {
+        Self {
+            pool,
+            first,
+            statements,
+            membership: Membership::default(),
+            notifier: Notifier::new(),
+            readiness: watch::channel(Readiness::Not("not connected yet".to_owned())).0,
+            steps: Steps::default(),
+            set_back: Notify::new(),
+            undecided: Mutex::default(),
+        }
     }
 
     pub(super) fn close(&self) {
@@ -101,7 +140,16 @@ impl Core {
             sleep(again).await;
         }
         tracing::info!("the store can be used");
-        self.belfry.pull(super::bells::TURNS | super::bells::DELIVERIES);
+        self.look(&[WorkKind::Turns, WorkKind::Deliveries]);
+    }
+
+    /// Something may be due that this process doesn't know of.
+    pub(super) fn look(&self, at: &[WorkKind]) {
+        if let Some(joined) = self.membership.joined() {
+            for work in at {
+                joined.dispatcher.due_in(*work, Duration::ZERO);
+            }
+        }
     }
 
     /// Mends the schedule whenever the database's clock was set back, and again for those who had begun before.
@@ -113,7 +161,7 @@ impl Core {
                 tracing::warn!("the database's clock was set back");
                 again = LATE_WRITES.iter();
             }
-            if self.write(|tx| lanes::set_back(tx).boxed()).await.is_err() {
+            if self.write(|tx| lanes::clock_stepped_back(tx).boxed()).await.is_err() {
                 // Noticed in a transaction that has just worked: this one may too in a moment.
                 sleep(LOOK_AGAIN).await;
                 self.set_back.notify_one();
@@ -121,31 +169,35 @@ impl Core {
         }
     }
 
-    /// Connections that died in the pool are found out here, before anything was written.
-    async fn begin<'a>(&self, pool: &Pool, how: &str) -> Result<Tx<'a>> {
-        self.installation_key()?;
-        let mut tries = 0;
-        loop {
-            let client = pool.get().await?;
-            let tx = Tx::new(client, Timestamp::default());
-            // One message after the other on the wire, one round trip.
-            let opening = join(tx.batch(how), tx.one(NOW, tx::params![], |row| tx::get(row, 0)));
-            let error = match timeout(BEGIN_WITHIN, opening).await {
-                Ok((Ok(()), Ok(Some(now)))) => {
-                    let now = Timestamp::from_millis(now);
-                    if self.steps.is_set_back(now) {
-                        self.set_back.notify_one();
-                    }
-                    return Ok(tx.at(now));
-                }
-                Ok((Ok(()), Ok(None))) => corrupt("the database tells no time"),
-                Ok((Err(error), _) | (_, Err(error))) => error,
-                Err(_) => return Err(StoreError::Unavailable("it doesn't answer".to_owned())),
-            };
-            tries += 1;
-            if tries == TRIES {
-                return Err(error);
+    /// Its first statements go out behind its beginning, in one round trip. Connections that died in the pool are
+    /// found out there, before anything was written.
+    async fn run<'a, T: Send>(
+        &self,
+        tx: &Tx<'a>,
+        how: &str,
+        work: &(impl for<'t> Fn(&'t Tx<'a>) -> BoxFuture<'t, Result<T>> + Send + Sync),
+    ) -> Result<T, Failure> {
+        let opening = async {
+            match timeout(BEGIN_WITHIN, tx.batch(how)).await {
+                Ok(opened) => opened.map_err(Failure::Opening),
+                Err(_) => Err(Failure::Work(StoreError::Unavailable("it doesn't answer".to_owned()))),
             }
+        };
+        let working = async { work(tx).await.map_err(Failure::Work) };
+        match timeout(WORK_WITHIN, try_join(opening, working)).await {
+            Ok(outcome) => outcome.map(|((), value)| value),
+            Err(_) => Err(Failure::Work(silent())),
+        }
+    }
+
+    async fn begin<'a>(&self, pool: &Pool) -> Result<Tx<'a>> {
+        self.installation_key()?;
+        Ok(Tx::new(pool.get().await?, self.statements, Wakeups::new(self.membership.alive())))
+    }
+
+    fn notice(&self, now: Option<Timestamp>) {
+        if now.is_some_and(|now| self.steps.is_set_back(now)) {
+            self.set_back.notify_one();
         }
     }
 
@@ -153,7 +205,7 @@ impl Core {
         &self,
         work: impl for<'t> Fn(&'t Tx<'a>) -> BoxFuture<'t, Result<T>> + Send + Sync,
     ) -> Result<T> {
-        self.write_on(&self.pool, work).await
+        self.write_on(&self.pool, WRITE, work).await?.ok_or_else(busy)
     }
 
     /// Before all others.
@@ -161,47 +213,116 @@ impl Core {
         &self,
         work: impl for<'t> Fn(&'t Tx<'a>) -> BoxFuture<'t, Result<T>> + Send + Sync,
     ) -> Result<T> {
-        self.write_on(&self.first, work).await
+        self.write_on(&self.first, WRITE, work).await?.ok_or_else(busy)
     }
 
+    /// Before all others, for several callers. `None`: it would have to wait for somebody else's lock.
+    pub(super) async fn write_shared<'a, T: Send>(
+        &self,
+        work: impl for<'t> Fn(&'t Tx<'a>) -> BoxFuture<'t, Result<T>> + Send + Sync,
+    ) -> Result<Option<T>> {
+        self.write_on(&self.first, SHARED, work).await
+    }
+
+    /// `None`: somebody else's lock was in the way.
     async fn write_on<'a, T: Send>(
         &self,
         pool: &Pool,
+        how: &str,
         work: impl for<'t> Fn(&'t Tx<'a>) -> BoxFuture<'t, Result<T>> + Send + Sync,
-    ) -> Result<T> {
+    ) -> Result<Option<T>> {
         let mut tries = 0;
         loop {
-            let tx = self.begin(pool, WRITE).await?;
-            let error = match timeout(WORK_WITHIN, work(&tx)).await {
-                Ok(Ok(value)) => {
-                    let committing = timeout(WORK_WITHIN, tx.commit()).await;
-                    let rings = committing.map_err(|_| silent())??;
-                    self.belfry.pull(rings);
-                    return Ok(value);
+            let tx = self.begin(pool).await?;
+            let (error, again) = match self.run(&tx, how, &work).await {
+                Ok(value) => {
+                    self.commit(tx).await?;
+                    return Ok(Some(value));
                 }
-                Ok(Err(error)) => error,
-                Err(_) => return Err(silent()),
+                Err(Failure::Opening(error)) => (error, true),
+                Err(Failure::Work(error)) => (error, matches!(tx.obstacle(), Obstacle::Others | Obstacle::Stale)),
             };
-            let again = tx.again();
+            let is_locked = tx.obstacle() == Obstacle::Lock;
             let _ = timeout(BEGIN_WITHIN, tx.rollback()).await;
             tries += 1;
+            if is_locked {
+                return Ok(None);
+            }
             if !again || tries == TRIES {
                 return Err(error);
             }
         }
     }
 
+    /// Then whoever it concerns is told.
+    async fn commit(&self, tx: Tx<'_>) -> Result<()> {
+        let (now, news, taken) = (tx.told(), tx.wakeups().take(), tx.taken());
+        let leases = news.leases().cloned().chain(taken).collect();
+        let mut committing = Committing { core: self, leases };
+        timeout(WORK_WITHIN, tx.commit()).await.map_err(|_| silent())??;
+        committing.leases.clear();
+        self.tell(news, now.unwrap_or_default());
+        self.notice(now);
+        Ok(())
+    }
+
+    fn tell(&self, news: News, now: Timestamp) {
+        self.notifier.tell(news.is_for_others(now));
+        news.tell(self.membership.joined().as_deref(), now);
+    }
+
+    /// Gives back what this process may hold without knowing it.
+    pub(super) async fn settle(&self) -> Result<()> {
+        let mut leases = std::mem::take(&mut *self.undecided.lock().unwrap_or_else(PoisonError::into_inner));
+        if leases.is_empty() {
+            return Ok(());
+        }
+        leases.sort_unstable_by_key(|lease| lease.lane.0);
+        let mut undecided = Committing { core: self, leases };
+        let leases = undecided.leases.as_slice();
+        self.write_first(|tx| give_all_back(tx, leases).boxed()).await?;
+        undecided.leases.clear();
+        Ok(())
+    }
+
     pub(super) async fn read<'a, T: Send>(
         &self,
         work: impl for<'t> Fn(&'t Tx<'a>) -> BoxFuture<'t, Result<T>> + Send + Sync,
     ) -> Result<T> {
-        let tx = self.begin(&self.pool, READ).await?;
-        let outcome = timeout(WORK_WITHIN, work(&tx)).await.map_err(|_| silent())?;
-        let _ = timeout(BEGIN_WITHIN, tx.rollback()).await;
-        outcome
+        let mut tries = 0;
+        loop {
+            let tx = self.begin(&self.pool).await?;
+            let outcome = self.run(&tx, READ, &work).await;
+            self.notice(tx.told());
+            let is_stale = tx.obstacle() == Obstacle::Stale;
+            let _ = timeout(BEGIN_WITHIN, tx.rollback()).await;
+            tries += 1;
+            match outcome {
+                Ok(value) => return Ok(value),
+                Err(Failure::Opening(_)) if tries < TRIES => {}
+                Err(Failure::Work(_)) if is_stale && tries < TRIES => {}
+                Err(Failure::Opening(error) | Failure::Work(error)) => return Err(error),
+            }
+        }
     }
+}
+
+async fn give_all_back(tx: &Tx<'_>, leases: &[Lease]) -> Result<()> {
+    for lease in leases {
+        match tx.hold(lease).await {
+            Ok(lane) => give_back(tx, lane, lease.work, Some(tx.now()), Woken::Counts).await?,
+            // It was never committed.
+            Err(StoreError::Fenced) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn silent() -> StoreError {
     StoreError::Unavailable("it stopped answering".to_owned())
+}
+
+fn busy() -> StoreError {
+    StoreError::Unavailable("somebody else writes in this chat".to_owned())
 }

@@ -1,29 +1,37 @@
-//! What is kept before a webhook is acknowledged: all that came at the same time in a few statements.
+//! What is kept before a webhook is acknowledged: all that came at the same time in two statements. The first locks
+//! the chats, the second keeps the messages and says who works on them.
 
 use std::borrow::Cow;
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
-use super::tx::{Tx, corrupt, get, ints, optional_texts, params, parsed, texts, to_json};
-use crate::domain::id::{AttributesRef, ChannelName, ChatKey, DeliveryKey, MessageId, SenderRef};
+use super::lanes::{columns, read_lane};
+use super::messages::{self, Kept};
+use super::tx::{Obstacle, Tx, corrupt, get, params, parsed, texts};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{ChannelName, ChatKey, ChatRef, DeliveryKey, LaneId, MessageId, SenderRef};
 use crate::domain::message::Role;
-use crate::store::{Accepted, NewItem, NewMessage, Result, Work};
+use crate::store::lane::{Lane, Slot};
+use crate::store::sql::Tx as _;
+use crate::store::sql::turns::{WAITING_LIMIT, view};
+use crate::store::{Accepted, Head, LaneView, Lease, NewItem, NewMessage, Permit, Result, Waiting, WorkKind};
 
 /// An index takes some 2,700 bytes.
 const LONGEST_CHAT: usize = 512;
 const DIGEST: &str = "sha256:";
 
-/// What happens to a webhook for a chat that somebody else writes in at this moment.
+/// What happens to a webhook that would have to wait for somebody else's transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Busy {
-    /// `None` is its outcome: the others of its batch don't wait for it.
+    /// `None` is its outcome: the others of its batch don't wait for it. To make a chat may be to wait.
     PassedOver,
+    /// Likewise, and no chat is made: that had to wait.
+    PassedOverWithNewChats,
     WaitedFor,
 }
 
-type Key<'k> = (&'k str, Vec<u8>);
+pub(super) type Key<'k> = (&'k str, Vec<u8>);
 type Chat<'k> = (&'k str, Cow<'k, str>);
 
 fn digest(key: &DeliveryKey) -> Vec<u8> {
@@ -40,10 +48,10 @@ pub(super) fn chat(chat: &ChatKey) -> Cow<'_, str> {
     }
 }
 
-struct Item<'i> {
-    item: &'i NewItem,
-    id: MessageId,
-    key: Key<'i>,
+pub(super) struct Item<'i> {
+    pub(super) item: &'i NewItem,
+    pub(super) id: MessageId,
+    pub(super) key: Key<'i>,
     /// `None`: it can't be read.
     chat: Option<Chat<'i>>,
 }
@@ -66,7 +74,7 @@ impl<'i> Item<'i> {
         }
     }
 
-    fn message(&self) -> Option<&'i NewMessage> {
+    pub(super) fn message(&self) -> Option<&'i NewMessage> {
         match self.item {
             NewItem::Message(message) => Some(message),
             NewItem::Unusable(_) => None,
@@ -77,44 +85,40 @@ impl<'i> Item<'i> {
 pub(super) async fn accept(tx: &Tx<'_>, calls: &[&[NewItem]], busy: Busy) -> Result<Vec<Option<Vec<Accepted>>>> {
     let mut calls: Vec<Option<Vec<Item<'_>>>> =
         calls.iter().map(|items| Some(items.iter().map(Item::new).collect())).collect();
-    let known = known(tx, calls.iter().flatten().flatten().map(|item| &item.key)).await?;
-    let unknown = calls.iter().flatten().flatten().filter(|item| !known.contains_key(&item.key));
-    let wanted: BTreeSet<&Chat<'_>> = unknown.filter_map(|item| item.chat.as_ref()).collect();
-    let mut lanes = lanes(tx, wanted).await?;
+    let chats: BTreeSet<&Chat<'_>> = calls.iter().flatten().flatten().filter_map(|item| item.chat.as_ref()).collect();
     // From here on nobody else writes in these lanes: their order is that of the acknowledgements.
-    let locked = lock(tx, lanes.values().copied(), busy).await?;
-    if busy == Busy::WaitedFor {
-        // The others were forgotten while they were waited for: these chats begin anew.
-        lanes.retain(|_, lane| locked.contains(lane));
-    }
+    let lanes = lock(tx, &chats, busy).await?;
     for call in &mut calls {
-        let free = |item: &Item<'_>| {
-            known.contains_key(&item.key)
-                || item.chat.as_ref().and_then(|chat| lanes.get(chat)).is_none_or(|lane| locked.contains(lane))
-        };
-        if !call.iter().flatten().all(free) {
+        if !call.iter().flatten().all(|item| is_free(item, &lanes, busy)) {
             *call = None;
         }
     }
+    let orphans = calls.iter().flatten().flatten().filter(|item| needs_known_chat(item, &lanes));
+    let known = known(tx, orphans.map(|item| &item.key)).await?;
     let mut decided = decide(&calls, known, &lanes);
-    if !decided.new_lanes.is_empty() {
-        let made = make_lanes(tx, &decided.new_lanes).await?;
-        lock(tx, made.values().copied(), Busy::WaitedFor).await?;
-        lanes.extend(made);
-    }
-    let kept = insert(tx, &decided.new, &lanes).await?;
+    let made = make_lanes(tx, &decided.new_lanes).await?;
+    let mut lanes: HashMap<Chat<'_>, Lane> = lanes
+        .into_iter()
+        .filter_map(|(chat, found)| match found {
+            Found::Locked(lane) => Some((chat, *lane)),
+            Found::Busy => None,
+        })
+        .collect();
+    lanes.extend(made);
+    let (plans, mut leases) = plan(tx, &decided.new, lanes)?;
+    let kept = messages::insert(tx, &decided.new, &plans).await?;
     let late: Vec<&Key<'_>> =
-        decided.new.iter().filter(|item| !kept.contains(&item.id)).map(|item| &item.key).collect();
-    if !late.is_empty() {
-        // Another replica kept the same message in this moment.
-        let theirs = self::known(tx, late.iter().copied()).await?;
-        for key in late {
-            let first = theirs.get(key).ok_or_else(|| corrupt("a message is neither new nor known"))?;
-            decided.known.insert(key.clone(), *first);
-        }
+        decided.new.iter().filter(|item| !kept.ids.contains(&item.id)).map(|item| &item.key).collect();
+    let first = self::known(tx, late.iter().copied()).await?;
+    for key in late {
+        // A message that was here before.
+        let first = first.get(key).ok_or_else(|| corrupt("a message is neither new nor known"))?;
+        decided.known.insert(key.clone(), *first);
     }
-    schedule(tx, decided.new.iter().filter(|item| kept.contains(&item.id)), &lanes).await?;
-    Ok(answers(&calls, &decided, &kept))
+    for plan in plans.0.values() {
+        start(tx, plan, leases.remove(&plan.lane.id), &kept).await?;
+    }
+    Ok(answers(&calls, &decided, &kept.ids))
 }
 
 pub(super) async fn find(tx: &Tx<'_>, channel: &ChannelName, key: &DeliveryKey) -> Result<Option<MessageId>> {
@@ -124,70 +128,121 @@ pub(super) async fn find(tx: &Tx<'_>, channel: &ChannelName, key: &DeliveryKey) 
 
 async fn known<'b, 'k: 'b>(
     tx: &Tx<'_>,
-    keys: impl Iterator<Item = &'b Key<'k>> + Clone,
+    keys: impl Iterator<Item = &'b Key<'k>>,
 ) -> Result<HashMap<Key<'k>, MessageId>> {
-    let channels = texts(keys.clone().map(|(channel, _)| *channel));
-    let digests: Vec<Vec<u8>> = keys.clone().map(|(_, digest)| digest.clone()).collect();
+    let keys: Vec<&Key<'_>> = keys.collect();
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let channels = texts(keys.iter().map(|(channel, _)| *channel));
+    let digests: Vec<Vec<u8>> = keys.iter().map(|(_, digest)| digest.clone()).collect();
     let found = tx
         .all(
             "SELECT k.place, m.id FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS k (channel, digest, place)
-             JOIN fini_bridge.messages AS m ON m.channel = k.channel AND m.key_digest = k.digest",
+             JOIN messages AS m ON m.channel = k.channel AND m.key_digest = k.digest",
             params![channels, digests],
-            |row| Ok((get::<i64>(row, 0)?, parsed::<MessageId>(&get::<String>(row, 1)?)?)),
+            |row| Ok((get::<i64>(row, 0)?, parsed::<MessageId>(get(row, 1)?)?)),
         )
         .await?;
     let by_place: HashMap<i64, MessageId> = found.into_iter().collect();
     Ok((1..).zip(keys).filter_map(|(place, key)| Some((key.clone(), *by_place.get(&place)?))).collect())
 }
 
-async fn lanes<'k>(tx: &Tx<'_>, chats: BTreeSet<&Chat<'k>>) -> Result<BTreeMap<Chat<'k>, i64>> {
-    if chats.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let channels = texts(chats.iter().map(|(channel, _)| *channel));
-    let keys = texts(chats.iter().map(|(_, chat)| chat.as_ref()));
-    let found = tx
-        .all(
-            "SELECT c.place, l.id FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS c (channel, chat, place)
-             JOIN fini_bridge.lanes AS l ON l.channel = c.channel AND l.chat = c.chat",
-            params![channels, keys],
-            |row| Ok((get::<i64>(row, 0)?, get::<i64>(row, 1)?)),
-        )
-        .await?;
-    let by_place: HashMap<i64, i64> = found.into_iter().collect();
-    Ok((1..).zip(chats).filter_map(|(place, chat)| Some((chat.clone(), *by_place.get(&place)?))).collect())
+/// A chat that there is.
+enum Found {
+    Locked(Box<Lane>),
+    /// Somebody else writes in it at this moment.
+    Busy,
 }
 
 /// In the order of the lanes, as everybody does who locks several.
-async fn lock(tx: &Tx<'_>, lanes: impl Iterator<Item = i64>, busy: Busy) -> Result<HashSet<i64>> {
-    let lanes: Vec<i64> = lanes.collect();
-    if lanes.is_empty() {
-        return Ok(HashSet::new());
+macro_rules! lock {
+    ($locking:literal) => {
+        concat!(
+            "WITH wanted AS MATERIALIZED (
+                SELECT c.place, l.id FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS c (channel, chat, place)
+                LEFT JOIN lanes AS l ON l.channel = c.channel AND l.chat = c.chat),
+             locked AS MATERIALIZED (
+                SELECT ",
+            columns!(),
+            " FROM lanes AS l WHERE l.id = ANY (ARRAY(SELECT id FROM wanted WHERE id IS NOT NULL))
+                ORDER BY l.id ",
+            $locking,
+            ")
+             SELECT now_ms(), w.place, w.id IS NOT NULL, l.id IS NOT NULL, ",
+            columns!(),
+            " FROM wanted AS w LEFT JOIN locked AS l ON l.id = w.id"
+        )
+    };
+}
+
+async fn lock<'k>(tx: &Tx<'_>, chats: &BTreeSet<&Chat<'k>>, busy: Busy) -> Result<HashMap<Chat<'k>, Found>> {
+    if chats.is_empty() {
+        tx.tell_time().await?;
+        return Ok(HashMap::new());
     }
     let sql = match busy {
-        Busy::PassedOver => {
-            "SELECT lane FROM fini_bridge.schedule WHERE lane = ANY($1) AND work = 'turns'
-             ORDER BY lane FOR UPDATE SKIP LOCKED"
-        }
-        Busy::WaitedFor => {
-            "SELECT lane FROM fini_bridge.schedule WHERE lane = ANY($1) AND work = 'turns' ORDER BY lane FOR UPDATE"
-        }
+        Busy::PassedOver | Busy::PassedOverWithNewChats => lock!("FOR UPDATE SKIP LOCKED"),
+        Busy::WaitedFor => lock!("FOR UPDATE"),
     };
-    Ok(tx.all(sql, params![ints(lanes)], |row| get(row, 0)).await?.into_iter().collect())
+    let channels = texts(chats.iter().map(|(channel, _)| *channel));
+    let keys = texts(chats.iter().map(|(_, chat)| chat.as_ref()));
+    let found = tx
+        .all(sql, params![channels, keys], |row| {
+            tx.tell(get(row, 0)?);
+            let lane = match (get(row, 2)?, get(row, 3)?) {
+                (_, true) => Some(Found::Locked(Box::new(read_lane(row, 4)?))),
+                // One that was waited for was forgotten meanwhile: the chat begins anew.
+                (true, false) if busy != Busy::WaitedFor => Some(Found::Busy),
+                _ => None,
+            };
+            Ok((get::<i64>(row, 1)?, lane))
+        })
+        .await?;
+    let mut by_place: HashMap<i64, Found> =
+        found.into_iter().filter_map(|(place, lane)| Some((place, lane?))).collect();
+    let mut lanes = HashMap::new();
+    for (place, chat) in (1..).zip(chats) {
+        if let Some(found) = by_place.remove(&place) {
+            if let Found::Locked(lane) = &found {
+                tx.remember(lane);
+            }
+            lanes.insert((*chat).clone(), found);
+        }
+    }
+    Ok(lanes)
+}
+
+fn is_free(item: &Item<'_>, lanes: &HashMap<Chat<'_>, Found>, busy: Busy) -> bool {
+    let may_make = busy != Busy::PassedOverWithNewChats;
+    match (&item.chat, item.message()) {
+        (Some(chat), Some(message)) => match lanes.get(chat) {
+            Some(Found::Locked(_)) => true,
+            Some(Found::Busy) => false,
+            None => message.only_if_known || may_make,
+        },
+        _ => may_make,
+    }
+}
+
+/// Whether it is kept only if it was kept before: there is no chat.
+fn needs_known_chat(item: &Item<'_>, lanes: &HashMap<Chat<'_>, Found>) -> bool {
+    let is_missing = item.chat.as_ref().is_some_and(|chat| !lanes.contains_key(chat));
+    is_missing && item.message().is_some_and(|message| message.only_if_known)
 }
 
 struct Decided<'d, 'i> {
     new: Vec<&'d Item<'i>>,
-    new_lanes: BTreeMap<Chat<'i>, &'i str>,
+    new_lanes: BTreeMap<Chat<'i>, &'d ChatRef>,
     known: HashMap<Key<'i>, MessageId>,
     unknown_chats: HashSet<MessageId>,
 }
 
-/// One after the other, as if each had come alone.
+/// One after the other, as if each had come alone, and none of them before.
 fn decide<'d, 'i>(
     calls: &'d [Option<Vec<Item<'i>>>],
     known: HashMap<Key<'i>, MessageId>,
-    lanes: &BTreeMap<Chat<'i>, i64>,
+    lanes: &HashMap<Chat<'i>, Found>,
 ) -> Decided<'d, 'i> {
     let mut decided = Decided { new: Vec::new(), new_lanes: BTreeMap::new(), known, unknown_chats: HashSet::new() };
     for item in calls.iter().flatten().flatten() {
@@ -202,7 +257,7 @@ fn decide<'d, 'i>(
                 decided.unknown_chats.insert(item.id);
                 continue;
             }
-            decided.new_lanes.insert(chat.clone(), message.chat_ref.as_str());
+            decided.new_lanes.insert(chat.clone(), &message.chat_ref);
         }
         decided.known.insert(item.key.clone(), item.id);
         decided.new.push(item);
@@ -210,190 +265,141 @@ fn decide<'d, 'i>(
     decided
 }
 
-/// Two replicas may make the same lane at the same time: the second finds the first's.
-async fn make_lanes<'i>(tx: &Tx<'_>, new: &BTreeMap<Chat<'i>, &'i str>) -> Result<BTreeMap<Chat<'i>, i64>> {
-    let channels = || texts(new.keys().map(|(channel, _)| *channel));
-    let chats = || texts(new.keys().map(|(_, chat)| chat.as_ref()));
-    tx.run(
-        "INSERT INTO fini_bridge.lanes (channel, chat, chat_ref)
-         SELECT channel, chat, chat_ref FROM unnest($1::text[], $2::text[], $3::text[]) AS n (channel, chat, chat_ref)
-         ORDER BY channel, chat ON CONFLICT (channel, chat) DO NOTHING",
-        params![channels(), chats(), texts(new.values().copied())],
-    )
-    .await?;
-    tx.run(
-        "INSERT INTO fini_bridge.schedule (lane, work, channel)
-         SELECT l.id, w.work, l.channel FROM unnest($1::text[], $2::text[]) AS n (channel, chat)
-         JOIN fini_bridge.lanes AS l ON l.channel = n.channel AND l.chat = n.chat
-         CROSS JOIN (VALUES ('deliveries'), ('turns')) AS w (work)
-         ORDER BY l.id, w.work ON CONFLICT (lane, work) DO NOTHING",
-        params![channels(), chats()],
-    )
-    .await?;
-    let made = lanes(tx, new.keys().collect()).await?;
-    if made.len() == new.len() { Ok(made) } else { Err(corrupt("a lane is gone")) }
-}
-
-async fn insert(tx: &Tx<'_>, new: &[&Item<'_>], lanes: &BTreeMap<Chat<'_>, i64>) -> Result<HashSet<MessageId>> {
+/// Nobody else sees them before this is committed. Somebody else may make the same one at this moment: the constraint
+/// lets one of them go on.
+async fn make_lanes<'i>(tx: &Tx<'_>, new: &BTreeMap<Chat<'i>, &ChatRef>) -> Result<HashMap<Chat<'i>, Lane>> {
     if new.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(HashMap::new());
     }
-    let (mut attributes, mut addresses) = (Vec::new(), Vec::new());
-    for item in new {
-        let message = item.message();
-        attributes.push(message.map(|message| to_json(&message.user_attributes)).transpose()?);
-        addresses.push(message.map(|message| to_json(&message.address)).transpose()?);
-    }
-    let messages = || new.iter().map(|item| item.message());
-    let unusable = || {
-        new.iter().map(|item| match item.item {
-            NewItem::Message(_) => None,
-            NewItem::Unusable(unusable) => Some(unusable),
-        })
-    };
-    let ids: Vec<String> = new.iter().map(|item| item.id.to_string()).collect();
-    let keys = new.iter().map(|item| match item.item {
-        NewItem::Message(message) => message.delivery_key.as_str(),
-        NewItem::Unusable(unusable) => unusable.delivery_key.as_str(),
-    });
-    let text = new.iter().map(|item| match item.item {
-        NewItem::Message(message) => message.text.as_str(),
-        NewItem::Unusable(unusable) => unusable.raw.as_str(),
-    });
-    let writers = Writers::of(new, lanes);
-    let until = |message: &NewMessage| message.wait.map(|wait| tx.now.plus(wait).as_millis());
-    let kept = tx
+    let ids: HashMap<(String, String), i64> = tx
         .all(
-            // Senders are compared where both are known, else the user attributes.
-            "WITH wrote AS (
-                UPDATE fini_bridge.lanes AS l
-                SET attributes_ref = w.attributes_ref, sender_ref = coalesce(l.sender_ref, w.sender_ref),
-                    shared = w.several OR coalesce(l.sender_ref <> w.sender_ref, false)
-                        OR (l.sender_ref IS NULL OR w.first_sender_ref IS NULL)
-                            AND coalesce(l.attributes_ref <> w.first_attributes_ref, false)
-                FROM unnest($19::bigint[], $20::text[], $21::text[], $22::text[], $23::text[], $24::boolean[])
-                    AS w (lane, first_sender_ref, first_attributes_ref, sender_ref, attributes_ref, several)
-                WHERE l.id = w.lane AND NOT l.shared AND (w.several
-                    OR l.attributes_ref IS DISTINCT FROM w.attributes_ref
-                    OR w.sender_ref IS NOT NULL AND l.sender_ref IS DISTINCT FROM w.sender_ref))
-             INSERT INTO fini_bridge.messages (id, channel, delivery_key, key_digest, lane, role, sender, text,
-                user_attributes, bot_id, address, dormant, sort_at, wait_until, reason, detail, too_long, received_at,
-                waiting_since, state, ended_at)
-             SELECT id, channel, delivery_key, key_digest, lane, role, sender, text, user_attributes, bot_id, address,
-                dormant, sort_at, wait_until, reason, detail, too_long, $17, $17,
-                CASE WHEN lane IS NULL THEN 'failed' ELSE 'received' END, CASE WHEN lane IS NULL THEN $17 END
-             FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bigint[], $6::text[], $7::text[],
-                $8::text[], $9::text[], $10::text[], $11::text[], $12::boolean[], $13::bigint[], $14::bigint[],
-                $15::text[], $16::text[], $18::boolean[]) WITH ORDINALITY AS n (id, channel, delivery_key, key_digest,
-                lane, role, sender, text, user_attributes, bot_id, address, dormant, sort_at, wait_until, reason,
-                detail, too_long, place)
-             ORDER BY place ON CONFLICT (channel, key_digest) DO NOTHING RETURNING id",
+            "INSERT INTO lanes (channel, chat, chat_ref)
+             SELECT channel, chat, chat_ref
+             FROM unnest($1::text[], $2::text[], $3::text[]) AS n (channel, chat, chat_ref)
+             ORDER BY channel, chat ON CONFLICT (channel, chat) DO NOTHING RETURNING channel, chat, id",
             params![
-                texts(ids.iter().map(String::as_str)),
-                texts(new.iter().map(|item| item.key.0)),
-                texts(keys),
-                new.iter().map(|item| item.key.1.clone()).collect::<Vec<_>>(),
-                ints(new.iter().map(|item| item.chat.as_ref().and_then(|chat| lanes.get(chat)).copied())),
-                texts(messages().map(|message| message.map_or(Role::User, |message| message.role).as_str())),
-                optional_texts(messages().map(|message| message.and_then(|message| message.sender.as_deref()))),
-                texts(text),
-                optional_texts(attributes.iter().map(Option::as_deref)),
-                optional_texts(messages().map(|message| message.map(|message| message.bot_id.as_str()))),
-                optional_texts(addresses.iter().map(Option::as_deref)),
-                messages().map(|message| message.is_some_and(|message| message.dormant)).collect::<Vec<bool>>(),
-                ints(messages().map(|message| message.and_then(|message| message.sort_at).map(|at| at.as_millis()))),
-                ints(messages().map(|message| message.and_then(until))),
-                optional_texts(unusable().map(|unusable| unusable.map(|unusable| unusable.reason.as_str()))),
-                optional_texts(unusable().map(|unusable| unusable.map(|unusable| unusable.detail.as_str()))),
-                tx.now(),
-                messages().map(|message| message.is_some_and(|message| message.too_long)).collect::<Vec<bool>>(),
-                ints(writers.0.keys().copied()),
-                optional_texts(writers.0.values().map(|wrote| wrote.first_sender.map(SenderRef::as_str))),
-                texts(writers.0.values().map(|wrote| wrote.first_attributes.as_str())),
-                optional_texts(writers.0.values().map(|wrote| wrote.sender.map(SenderRef::as_str))),
-                texts(writers.0.values().map(|wrote| wrote.attributes.as_str())),
-                writers.0.values().map(|wrote| wrote.several).collect::<Vec<bool>>(),
+                texts(new.keys().map(|(channel, _)| *channel)),
+                texts(new.keys().map(|(_, chat)| chat.as_ref())),
+                texts(new.values().map(|chat_ref| chat_ref.as_str())),
             ],
-            |row| parsed(&get::<String>(row, 0)?),
+            |row| Ok(((get(row, 0)?, get(row, 1)?), get(row, 2)?)),
         )
-        .await?;
-    Ok(kept.into_iter().collect())
+        .await?
+        .into_iter()
+        .collect();
+    let mut made = HashMap::new();
+    for (chat, chat_ref) in new {
+        let id = ids.get(&(chat.0.to_owned(), chat.1.to_string()));
+        let id = *id.ok_or_else(|| tx.hindered(Obstacle::Others, "a chat was made by another replica"))?;
+        let lane = Lane {
+            id: LaneId(id),
+            channel: ChannelName::new(chat.0),
+            chat_ref: (*chat_ref).clone(),
+            generation: 0,
+            bot_id: None,
+            last_turn_at: None,
+            shared: false,
+            sender_ref: None,
+            attributes_ref: None,
+            watermark: None,
+            turns: Slot::default(),
+            deliveries: Slot::default(),
+        };
+        tx.remember(&lane);
+        made.insert(chat.clone(), lane);
+    }
+    Ok(made)
 }
 
-/// Who writes in which lane in this batch.
-struct Writers<'i>(BTreeMap<i64, Wrote<'i>>);
+/// What becomes of each lane if all that came for it is new.
+pub(super) struct Plans<'i>(pub(super) BTreeMap<i64, Plan<'i>>);
 
-/// `sender`: the first that is known. `attributes`: what came last.
-struct Wrote<'i> {
-    first_sender: Option<&'i SenderRef>,
-    sender: Option<&'i SenderRef>,
-    first_attributes: &'i AttributesRef,
-    attributes: &'i AttributesRef,
-    several: bool,
+pub(super) struct Plan<'i> {
+    pub(super) lane: Lane,
+    pub(super) messages: Vec<&'i NewMessage>,
+    /// To this process, in this commit.
+    pub(super) is_leased: bool,
 }
 
-impl<'i> Writers<'i> {
-    fn of(new: &[&Item<'i>], lanes: &BTreeMap<Chat<'_>, i64>) -> Self {
-        let mut writers: BTreeMap<i64, Wrote<'i>> = BTreeMap::new();
-        for item in new {
-            let lane = item.chat.as_ref().and_then(|chat| lanes.get(chat));
-            let Some((lane, message)) = lane.zip(item.message()).filter(|(_, message)| message.role == Role::User)
-            else {
-                continue;
-            };
-            let (sender, attributes) = (message.sender_ref.as_ref(), &message.attributes_ref);
-            match writers.entry(*lane) {
-                Entry::Vacant(entry) => {
-                    entry.insert(Wrote {
-                        first_sender: sender,
-                        sender,
-                        first_attributes: attributes,
-                        attributes,
-                        several: false,
-                    });
-                }
-                Entry::Occupied(mut entry) => {
-                    let wrote = entry.get_mut();
-                    wrote.several |= match (wrote.sender, sender) {
-                        (Some(known), Some(sender)) => known != sender,
-                        _ => wrote.attributes != attributes,
-                    };
-                    wrote.sender = wrote.sender.or(sender);
-                    wrote.attributes = attributes;
-                }
-            }
+type Leases = HashMap<LaneId, (Lease, Permit)>;
+
+impl Plans<'_> {
+    /// Where each message goes.
+    pub(super) fn by_message(&self) -> HashMap<MessageId, i64> {
+        let of = |(lane, plan): (&i64, &Plan<'_>)| plan.messages.iter().map(|message| (message.id, *lane)).collect();
+        self.0.iter().flat_map(|plan| -> Vec<_> { of(plan) }).collect()
+    }
+}
+
+impl Plan<'_> {
+    pub(super) fn has_changed(&self, tx: &Tx<'_>) -> bool {
+        tx.remembered(&self.lane).is_ok_and(|known| known != self.lane)
+    }
+}
+
+fn plan<'i>(tx: &Tx<'_>, new: &[&Item<'i>], lanes: HashMap<Chat<'i>, Lane>) -> Result<(Plans<'i>, Leases)> {
+    let (mut plans, mut leases) = (BTreeMap::new(), HashMap::new());
+    for item in new {
+        let (Some(chat), Some(message)) = (&item.chat, item.message()) else { continue };
+        let lane = lanes.get(chat).ok_or_else(|| corrupt("a chat without a lane"))?;
+        let plan = || Plan { lane: lane.clone(), messages: Vec::new(), is_leased: false };
+        let plan: &mut Plan<'_> = plans.entry(lane.id.0).or_insert_with(plan);
+        plan.messages.push(message);
+    }
+    for plan in plans.values_mut() {
+        let lease = receive(tx, &mut plan.lane, &plan.messages);
+        plan.is_leased = lease.is_some();
+        leases.extend(lease.map(|lease| (plan.lane.id, lease)));
+    }
+    Ok((Plans(plans), leases))
+}
+
+/// What these messages make of their lane.
+fn receive(tx: &Tx<'_>, lane: &mut Lane, messages: &[&NewMessage]) -> Option<(Lease, Permit)> {
+    for message in messages.iter().filter(|message| message.role == Role::User) {
+        lane.wrote(message.sender_ref.as_ref().map(SenderRef::as_str), message.attributes_ref.as_str());
+    }
+    let first = messages.iter().find(|message| !message.dormant)?;
+    let at = tx.now().plus(first.merge_window);
+    tx.wakeups().try_lease(lane, WorkKind::Turns, at, tx.now())
+}
+
+/// Hands the lane to its worker, with what came where that is all that there is.
+async fn start(tx: &Tx<'_>, plan: &Plan<'_>, lease: Option<(Lease, Permit)>, kept: &Kept) -> Result<()> {
+    let (number, new) = (plan.messages.len(), plan.messages.iter().filter(|message| kept.ids.contains(&message.id)));
+    let new: Vec<&NewMessage> = new.copied().collect();
+    if new.len() < number {
+        // The statement left the lane alone: it was told of more than was new. Its room is free again.
+        drop(lease);
+        if new.is_empty() {
+            return Ok(());
         }
-        Self(writers)
-    }
-}
-
-/// The lanes are locked: whether one is scheduled can't change any more.
-async fn schedule<'s>(
-    tx: &Tx<'_>,
-    kept: impl Iterator<Item = &'s &'s Item<'s>>,
-    lanes: &BTreeMap<Chat<'_>, i64>,
-) -> Result<()> {
-    let mut due: BTreeMap<i64, i64> = BTreeMap::new();
-    for item in kept {
-        let lane = item.chat.as_ref().and_then(|chat| lanes.get(chat));
-        if let (Some(lane), Some(message)) = (lane, item.message())
-            && !message.dormant
-        {
-            due.entry(*lane).or_insert_with(|| tx.now.plus(message.merge_window).as_millis());
+        let mut lane = tx.remembered(&plan.lane)?;
+        if let Some((lease, permit)) = receive(tx, &mut lane, &new) {
+            tx.wakeups().start(lease, permit, Head::Unread);
         }
+        return tx.save(&lane).await;
     }
-    if due.is_empty() {
-        return Ok(());
-    }
-    tx.run(
-        "UPDATE fini_bridge.schedule AS s SET due_at = n.due_at FROM unnest($1::bigint[], $2::bigint[]) AS n (lane, due_at)
-         WHERE s.lane = n.lane AND s.work = 'turns' AND s.due_at IS NULL",
-        params![ints(due.keys().copied()), ints(due.values().copied())],
-    )
-    .await?;
-    // Also where nothing changed: somebody may have passed over a lane because it was locked here.
-    tx.ring(Work::Turns);
+    let Some((lease, permit)) = lease else { return Ok(()) };
+    let head = if kept.quiet.contains(&plan.lane.id.0) {
+        let waiting = new.iter().take(WAITING_LIMIT).map(|message| waiting(message, tx.now())).collect();
+        Head::Turns(Box::new(LaneView { waiting, ..view(&plan.lane, tx.now()) }))
+    } else {
+        Head::Unread
+    };
+    tx.wakeups().start(lease, permit, head);
     Ok(())
+}
+
+/// As it would be read.
+fn waiting(message: &NewMessage, now: Timestamp) -> Waiting {
+    let mut waiting = Waiting::new(message, now);
+    for text in [Some(&mut waiting.text), waiting.sender.as_mut()].into_iter().flatten() {
+        if let Cow::Owned(replaced) = super::values::text(text) {
+            *text = replaced;
+        }
+    }
+    waiting
 }
 
 fn answers(

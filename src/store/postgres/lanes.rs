@@ -1,280 +1,379 @@
-//! Who may work in a lane, and when it is looked at next.
+//! Lanes as rows: loaded under their lock, written back where something has changed, leased when they are due.
 
-use std::collections::HashSet;
-use std::time::Duration;
+use std::borrow::Cow;
 
-use super::tx::{Tx, get, ints, params, rows, texts, work as name};
+
+
+
+use tokio_postgres::Row;
+
+use super::tx::{Param, Tx, corrupt, get, ints, params, texts, work as name};
+use super::{intake, values};
+
 use crate::domain::clock::Timestamp;
-use crate::domain::id::{ChannelName, ChatRef, LaneId, Owner};
+use crate::domain::id::{BotId, ChannelName, ChatKey, ChatRef, EventId, LaneId, Owner};
+use crate::store::column::{count, moment, rows};
+use crate::store::lane::{Lane, Slot};
+use crate::store::sql::wakeups::Wakeups;
+use crate::store::sql::{self, Sql};
 use crate::store::steps::{HORIZON, LONGEST_HOLD};
-use crate::store::{Lease, Next, Renewed, Result, StoreError, Want, Work};
+use crate::store::{Due, Lease, LeaseRequest, Result, StoreError, WorkKind};
 
-/// One short walk of the index per channel; what another replica takes at the same time is left to it.
-const TAKE: &str = "
-    WITH due AS MATERIALIZED (
-        SELECT found.lane, found.due_at
-        FROM (SELECT DISTINCT unnest($2::text[]) AS channel) AS wanted
-        CROSS JOIN LATERAL (
-            SELECT lane, due_at FROM fini_bridge.schedule
-            WHERE work = $1 AND channel = wanted.channel AND due_at IS NOT NULL AND due_at <= $3
-            ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED
-        ) AS found
-        ORDER BY found.due_at, found.lane LIMIT $4
-    )
-    UPDATE fini_bridge.schedule AS s SET owner = $5, fence = s.fence + 1, due_at = $6, woken = false
-    FROM due JOIN fini_bridge.lanes AS l ON l.id = due.lane
-    WHERE s.lane = due.lane AND s.work = $1
-    RETURNING due.due_at, s.lane, s.fence, s.channel, l.chat_ref";
+/// Of whoever removes something. Any number that is only ours.
+const ENFORCING: i64 = 0x0066_696e_695f_6b65;
 
-/// What somebody else is writing in at this moment is not waited for.
-const RENEW: &str = "
-    WITH ours AS MATERIALIZED (
-        SELECT s.lane, s.work FROM fini_bridge.schedule AS s
-        JOIN unnest($1::bigint[], $2::text[], $3::bigint[]) AS lease (lane, work, fence)
-            ON s.lane = lease.lane AND s.work = lease.work AND s.fence = lease.fence
-        WHERE s.owner = $4 FOR UPDATE OF s SKIP LOCKED
-    )
-    UPDATE fini_bridge.schedule AS s SET due_at = $5 FROM ours WHERE s.lane = ours.lane AND s.work = ours.work
-    RETURNING s.lane, s.work, s.fence";
-const STILL_OURS: &str = "SELECT s.lane, s.work, s.fence FROM fini_bridge.schedule AS s
-    JOIN unnest($1::bigint[], $2::text[], $3::bigint[]) AS lease (lane, work, fence)
-        ON s.lane = lease.lane AND s.work = lease.work AND s.fence = lease.fence
-    WHERE s.owner = $4";
+/// A lane's row, for [`read_lane`]. Both due times stand in it: what another table says could be older than the lock.
+macro_rules! columns {
+    () => {
+        "l.id, l.channel, l.chat_ref, l.generation, l.bot_id, l.last_turn_at, l.shared, l.sender_ref, l.attributes_ref,
+         l.watermark, l.turns_owner, l.turns_fence, l.turns_woken, l.turns_due_at, l.deliveries_owner,
+         l.deliveries_fence, l.deliveries_woken, l.deliveries_due_at"
+    };
+}
+pub(super) use columns;
+
+const LOCK: &str = concat!("SELECT now_ms(), ", columns!(), " FROM lanes AS l WHERE l.id = $1 FOR UPDATE");
+const LOOK: &str = concat!("SELECT now_ms(), ", columns!(), " FROM lanes AS l WHERE l.id = $1");
+
+/// In the order of the lanes, as everybody does who locks several.
+const TRY_LOCK: &str = concat!(
+    "SELECT now_ms(), ",
+    columns!(),
+    " FROM lanes AS l WHERE l.id = ANY ($1) ORDER BY l.id FOR UPDATE SKIP LOCKED"
+);
+
+const SAVE: &str = "UPDATE lanes SET generation = $2, bot_id = $3, last_turn_at = $4, shared = $5, sender_ref = $6,
+    attributes_ref = $7, watermark = $8, turns_owner = $9, turns_fence = $10, turns_woken = $11, turns_due_at = $12,
+    deliveries_owner = $13, deliveries_fence = $14, deliveries_woken = $15, deliveries_due_at = $16 WHERE id = $1";
+
+/// What the rows of these lanes say of one kind of work, found by time. $4: nothing: it is not due.
+const DUE: &str = "
+    WITH gone AS (DELETE FROM due_lanes WHERE work = $1 AND lane = $2 AND $4::bigint IS NULL)
+    INSERT INTO due_lanes (work, lane, channel, due_at) SELECT $1, $2, $3, $4 WHERE $4::bigint IS NOT NULL
+    ON CONFLICT (work, lane) DO UPDATE SET due_at = excluded.due_at";
+
+/// $1: owner. $2, $3: channels, and to which request each belongs. $4: what each request may have. $5: lanes that
+/// somebody else had. Those to take are chosen before any is locked; what somebody else takes at the same time is left
+/// to him. Then the time, when the next one is due that was not taken, and what was left.
+macro_rules! take {
+    ($work:literal, $owner:literal, $fence:literal, $woken:literal, $due_at:literal) => {
+        concat!(
+            "WITH clock AS MATERIALIZED (SELECT now_ms() AS now),
+             wanted AS MATERIALIZED (
+                SELECT w.channel, w.request, ($4::bigint[])[w.request] AS most
+                FROM unnest($2::text[], $3::bigint[]) AS w (channel, request)),
+             found AS MATERIALIZED (
+                SELECT w.request, w.most, d.lane, d.due_at FROM wanted AS w CROSS JOIN LATERAL (
+                    SELECT lane, due_at FROM due_lanes
+                    WHERE work = '", $work, "' AND channel = w.channel AND due_at <= (SELECT now FROM clock)
+                        AND lane <> ALL ($5)
+                    ORDER BY due_at LIMIT w.most) AS d),
+             picked AS MATERIALIZED (
+                SELECT request, lane, due_at FROM (
+                    SELECT *, row_number() OVER (PARTITION BY request ORDER BY due_at, lane) AS place FROM found) AS f
+                WHERE f.place <= f.most),
+             free AS MATERIALIZED (
+                SELECT l.id FROM lanes AS l
+                WHERE l.id = ANY (ARRAY(SELECT lane FROM picked)) AND l.", $owner, " IS NULL
+                    AND l.", $due_at, " <= (SELECT now FROM clock)
+                    AND NOT EXISTS (SELECT 1 FROM replicas WHERE id = $1 AND dead_since IS NOT NULL)
+                ORDER BY l.id FOR UPDATE SKIP LOCKED),
+             taken AS (
+                UPDATE lanes AS l
+                SET ", $owner, " = $1, ", $fence, " = ", $fence, " + 1, ", $woken, " = false, ", $due_at, " = NULL
+                WHERE l.id = ANY (ARRAY(SELECT id FROM free))
+                RETURNING l.id, l.", $fence, " AS fence, l.channel, l.chat_ref),
+             gone AS (
+                DELETE FROM due_lanes
+                WHERE work = '", $work, "' AND lane = ANY (ARRAY(SELECT id FROM free)))
+             SELECT (SELECT now FROM clock),
+                (SELECT min(d.due_at) FROM wanted AS w CROSS JOIN LATERAL (
+                    SELECT due_at FROM due_lanes
+                    WHERE work = '", $work, "' AND channel = w.channel AND lane <> ALL (ARRAY(SELECT id FROM free))
+                    ORDER BY due_at LIMIT 1) AS d),
+                ARRAY(SELECT lane FROM picked WHERE lane <> ALL (ARRAY(SELECT id FROM free))),
+                t.id, t.fence, t.channel, t.chat_ref, p.due_at, p.request
+             FROM (SELECT 1) AS one LEFT JOIN (taken AS t JOIN picked AS p ON p.lane = t.id) ON true"
+        )
+    };
+}
+const TAKE_TURNS: &str = take!("turns", "turns_owner", "turns_fence", "turns_woken", "turns_due_at");
+const TAKE_DELIVERIES: &str =
+    take!("deliveries", "deliveries_owner", "deliveries_fence", "deliveries_woken", "deliveries_due_at");
 
 /// Of all that has not ended: what began later than now began now.
 const BEGUN_AHEAD: [&str; 5] = [
-    "UPDATE fini_bridge.messages SET waiting_since = $1 WHERE state = 'received' AND waiting_since > $1",
-    "UPDATE fini_bridge.turns SET asked_at = $1 WHERE ended_at IS NULL AND asked_at > $1",
-    "UPDATE fini_bridge.turns SET unknown_since = $1 WHERE ended_at IS NULL AND unknown_since > $1",
-    "UPDATE fini_bridge.conversations AS c SET asked_at = $1 FROM fini_bridge.turns AS t
+    "UPDATE messages SET waiting_since = $1 WHERE state = 'received' AND waiting_since > $1",
+    "UPDATE turns SET asked_at = $1 WHERE ended_at IS NULL AND asked_at > $1",
+    "UPDATE turns SET unknown_since = $1 WHERE ended_at IS NULL AND unknown_since > $1",
+    "UPDATE conversations AS c SET asked_at = $1 FROM turns AS t
      WHERE t.ended_at IS NULL AND c.lane = t.lane AND c.generation = t.generation AND c.asked_at > $1",
-    "UPDATE fini_bridge.parts SET sending_since = $1 WHERE state IN ('pending', 'sending') AND sending_since > $1",
+    "UPDATE parts SET sending_since = $1 WHERE state IN ('pending', 'sending') AND sending_since > $1",
 ];
 /// What is held back until later than that is held back until then.
 const HELD_AHEAD: [&str; 2] = [
-    "UPDATE fini_bridge.messages SET wait_until = $1
+    "UPDATE messages SET wait_until = $1
      WHERE state IN ('received', 'asking', 'answered') AND wait_until > $1",
-    "UPDATE fini_bridge.parts SET hold_until = $1 WHERE state IN ('pending', 'sending') AND hold_until > $1",
+    "UPDATE parts SET hold_until = $1 WHERE state IN ('pending', 'sending') AND hold_until > $1",
+];
+/// What is due later than that is due then. Rows of lanes first, as whoever writes in one.
+const DUE_AHEAD: [&str; 3] = [
+    "UPDATE lanes SET turns_due_at = CASE WHEN turns_due_at > $1 THEN $1 ELSE turns_due_at END,
+        deliveries_due_at = CASE WHEN deliveries_due_at > $1 THEN $1 ELSE deliveries_due_at END
+     WHERE id IN (SELECT lane FROM due_lanes WHERE due_at > $1)",
+    "UPDATE due_lanes AS d SET due_at = $1 FROM lanes AS l WHERE d.due_at > $1 AND l.id = d.lane
+        AND CASE d.work WHEN 'turns' THEN l.turns_due_at ELSE l.deliveries_due_at END <= $1",
+    "UPDATE replicas SET alive_until = $1 WHERE alive_until > $1",
 ];
 
-pub(super) const FIRST_PART: &str = "SELECT turn, hold_until FROM fini_bridge.parts
-    WHERE lane = $1 AND state IN ('pending', 'sending') ORDER BY seq LIMIT 1";
+/// From this column on: [`columns`].
+pub(super) fn read_lane(row: &Row, first: usize) -> Result<Lane> {
+    let slot = |first: usize| -> Result<Slot> {
+        Ok(Slot {
+            owner: get::<Option<String>>(row, first)?.map(Owner::new),
+            fence: get(row, first + 1)?,
+            woken: get(row, first + 2)?,
+            due_at: moment(get(row, first + 3)?),
+        })
+    };
+    Ok(Lane {
+        id: LaneId(get(row, first)?),
+        channel: ChannelName::new(get::<String>(row, first + 1)?),
+        chat_ref: ChatRef::new(get::<String>(row, first + 2)?),
+        generation: count(get(row, first + 3)?),
+        bot_id: get::<Option<String>>(row, first + 4)?.map(BotId::new),
+        last_turn_at: moment(get(row, first + 5)?),
+        shared: get(row, first + 6)?,
+        sender_ref: get(row, first + 7)?,
+        attributes_ref: get(row, first + 8)?,
+        watermark: get::<Option<String>>(row, first + 9)?.map(EventId::new),
+        turns: slot(first + 10)?,
+        deliveries: slot(first + 14)?,
+    })
+}
 
-pub(super) async fn lease(tx: &Tx<'_>, work: Work, owner: &Owner, wants: &[Want], ttl: Duration) -> Result<Vec<Lease>> {
-    let mut leases = Vec::new();
-    let until = tx.now.plus(ttl).as_millis();
-    for want in wants {
-        if want.limit == 0 {
-            continue;
-        }
-        let channels = texts(want.channels.iter().map(ChannelName::as_str));
-        let values = params![name(work), channels, tx.now(), rows(want.limit), owner.as_str(), until];
-        let mut taken = tx
-            .all(TAKE, values, |row| {
-                let lane: i64 = get(row, 1)?;
-                let lease = Lease {
-                    lane: LaneId(lane),
-                    work,
-                    fence: get(row, 2)?,
-                    channel: ChannelName::new(get::<String>(row, 3)?),
-                    chat_ref: ChatRef::new(get::<String>(row, 4)?),
-                };
-                Ok((get::<i64>(row, 0)?, lane, lease))
-            })
-            .await?;
-        taken.sort_unstable_by_key(|(due_at, lane, _)| (*due_at, *lane));
-        leases.extend(taken.into_iter().map(|(_, _, lease)| lease));
+impl Tx<'_> {
+    async fn read(&self, sql: &str, lane: LaneId) -> Result<Option<Lane>> {
+        self.one(sql, params![lane.0], |row| {
+            self.tell(get(row, 0)?);
+            read_lane(row, 1)
+        })
+        .await
     }
-    Ok(leases)
+}
+
+impl sql::Tx for Tx<'_> {
+    fn now(&self) -> Timestamp {
+        Tx::now(self)
+    }
+
+    async fn tell_time(&self) -> Result<()> {
+        let now = self.one("SELECT now_ms()", params![], |row| get(row, 0)).await?;
+        self.tell(now.ok_or_else(|| corrupt("the database tells no time"))?);
+        Ok(())
+    }
+
+    async fn run(&self, sql: &Sql, params: &[sql::Param<'_>]) -> Result<u64> {
+        let params: Vec<Param<'_>> = params.iter().map(Param::from).collect();
+        Tx::run(self, sql.postgres(), &params).await
+    }
+
+    async fn all<T: Send>(&self, sql: &Sql, params: &[sql::Param<'_>], read: sql::Read<T>) -> Result<Vec<T>> {
+        let params: Vec<Param<'_>> = params.iter().map(Param::from).collect();
+        Tx::all(self, sql.postgres(), &params, |row| read(row)).await
+    }
+
+    async fn lock(&self, lane: LaneId) -> Result<Option<Lane>> {
+        let lane = self.read(LOCK, lane).await?;
+        if let Some(lane) = &lane {
+            self.remember(lane);
+        }
+        Ok(lane)
+    }
+
+    async fn hold(&self, lease: &Lease) -> Result<Lane> {
+        let lane = sql::Tx::lock(self, lease.lane).await?.ok_or(StoreError::Fenced)?;
+        lane.check(lease)?;
+        Ok(lane)
+    }
+
+    async fn check(&self, lease: &Lease) -> Result<Lane> {
+        let lane = self.read(LOOK, lease.lane).await?.ok_or(StoreError::Fenced)?;
+        lane.check(lease)?;
+        Ok(lane)
+    }
+
+    async fn try_lock(&self, lanes: &[LaneId]) -> Result<Vec<Lane>> {
+        if lanes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let read = |row: &Row| {
+            self.tell(get(row, 0)?);
+            read_lane(row, 1)
+        };
+        let locked = Tx::all(self, TRY_LOCK, params![ints(lanes.iter().map(|lane| lane.0))], read).await?;
+        for lane in &locked {
+            self.remember(lane);
+        }
+        Ok(locked)
+    }
+
+    async fn is_alone(&self) -> Result<bool> {
+        let lock = "SELECT pg_try_advisory_xact_lock($1)";
+        Ok(Tx::one(self, lock, params![ENFORCING], |row| get(row, 0)).await?.unwrap_or_default())
+    }
+
+    fn chat<'k>(&self, chat: &'k ChatKey) -> Cow<'k, str> {
+        intake::chat(chat)
+    }
+
+    async fn serialize(&self, key: &str) -> Result<()> {
+        let lock = "SELECT pg_advisory_xact_lock(hashtextextended('fini_bridge.sender:' || $1, 0))";
+        self.one(lock, params![key], |_| Ok(())).await.map(drop)
+    }
+
+    async fn save(&self, lane: &Lane) -> Result<()> {
+        let known = self.remembered(lane)?;
+        if known == *lane {
+            return Ok(());
+        }
+        let owner = |slot: &Slot| Param::Text(slot.owner.as_ref().map(|owner| values::text(owner.as_str()).into_owned().into()));
+        let written = [
+            lane.id.0.into(),
+            lane.generation.into(),
+            lane.bot_id.as_ref().map(BotId::as_str).into(),
+            lane.last_turn_at.into(),
+            lane.shared.into(),
+            lane.sender_ref.as_deref().into(),
+            lane.attributes_ref.as_deref().into(),
+            lane.watermark.as_ref().map(EventId::as_str).into(),
+            owner(&lane.turns),
+            lane.turns.fence.into(),
+            lane.turns.woken.into(),
+            lane.turns.due_at.into(),
+            owner(&lane.deliveries),
+            lane.deliveries.fence.into(),
+            lane.deliveries.woken.into(),
+            lane.deliveries.due_at.into(),
+        ];
+        Tx::run(self, SAVE, &written).await?;
+        for work in [WorkKind::Turns, WorkKind::Deliveries] {
+            let due_at = lane.slot(work).due_at;
+            if due_at != known.slot(work).due_at {
+                Tx::run(self, DUE, params![name(work), lane.id.0, lane.channel.as_str(), due_at]).await?;
+            }
+        }
+        self.remember(lane);
+        Ok(())
+    }
+
+    /// The database numbers them by itself.
+    async fn next_part(&self) -> Result<i64> {
+        Ok(0)
+    }
+
+    fn wakeups(&self) -> &Wakeups {
+        Tx::wakeups(self)
+    }
+}
+
+/// So often another look of the same moment may have been faster, before this one leaves the rest to it.
+const ROUNDS: usize = 10;
+
+/// All requests of a look in one statement, unless others look at the same moment.
+pub(super) async fn lease(tx: &Tx<'_>, work: WorkKind, owner: &Owner, requests: &[LeaseRequest]) -> Result<Due> {
+    let mut limits: Vec<i64> = requests.iter().map(|request| rows(request.limit)).collect();
+    let (mut leases, mut lost) = (Vec::new(), Vec::new());
+    let mut round = take(tx, work, owner, requests, &limits, &lost).await?;
+    for _ in 1..ROUNDS {
+        for taken in &round.taken {
+            if let Some(limit) = usize::try_from(taken.request - 1).ok().and_then(|place| limits.get_mut(place)) {
+                *limit -= 1;
+            }
+        }
+        leases.append(&mut round.taken);
+        if round.lost.is_empty() {
+            break;
+        }
+        lost.append(&mut round.lost);
+        round = take(tx, work, owner, requests, &limits, &lost).await?;
+    }
+    leases.append(&mut round.taken);
+    leases.sort_unstable_by_key(|taken| (taken.due_at, taken.lease.lane.0));
+    let leases: Vec<Lease> = leases.into_iter().map(|taken| taken.lease).collect();
+    tx.took(leases.iter().cloned());
+    Ok(Due { leases, next: round.next.map(|due_at| Timestamp::from_millis(due_at).since(tx.now())) })
+}
+
+struct Taken {
+    due_at: i64,
+    request: i64,
+    lease: Lease,
+}
+
+struct Round {
+    taken: Vec<Taken>,
+    next: Option<i64>,
+    lost: Vec<i64>,
+}
+
+async fn take(
+    tx: &Tx<'_>,
+    work: WorkKind,
+    owner: &Owner,
+    requests: &[LeaseRequest],
+    limits: &[i64],
+    lost: &[i64],
+) -> Result<Round> {
+    let wanted =
+        || (1..).zip(requests).flat_map(|(number, request)| request.channels.iter().map(move |name| (number, name)));
+    let sql = match work {
+        WorkKind::Turns => TAKE_TURNS,
+        WorkKind::Deliveries => TAKE_DELIVERIES,
+    };
+    let values = params![
+        owner.as_str(),
+        texts(wanted().map(|(_, channel)| channel.as_str())),
+        ints(wanted().map(|(number, _)| number)),
+        ints(limits.iter().copied()),
+        ints(lost.iter().copied()),
+    ];
+    let mut round = Round { taken: Vec::new(), next: None, lost: Vec::new() };
+    let taken = tx
+        .all(sql, values, |row| {
+            tx.tell(get(row, 0)?);
+            (round.next, round.lost) = (get(row, 1)?, get(row, 2)?);
+            let Some(lane) = get::<Option<i64>>(row, 3)? else { return Ok(None) };
+            let lease = Lease {
+                lane: LaneId(lane),
+                work,
+                fence: get(row, 4)?,
+                channel: ChannelName::new(get::<String>(row, 5)?),
+                chat_ref: ChatRef::new(get::<String>(row, 6)?),
+            };
+            Ok(Some(Taken { due_at: get(row, 7)?, request: get(row, 8)?, lease }))
+        })
+        .await?;
+    round.taken = taken.into_iter().flatten().collect();
+    Ok(round)
 }
 
 /// The clock was set back: what was scheduled by the old time is due soon, and nothing lies ahead for long. As
 /// several replicas notice it, it must do no harm to do this twice.
-pub(super) async fn set_back(tx: &Tx<'_>) -> Result<()> {
-    // Rows of lanes first, as whoever writes in one.
-    let soon = tx.now.plus(HORIZON).as_millis();
-    tx.run("UPDATE fini_bridge.schedule SET due_at = $1 WHERE due_at > $1", params![soon]).await?;
+pub(super) async fn clock_stepped_back(tx: &Tx<'_>) -> Result<()> {
+    sql::Tx::tell_time(tx).await?;
+    let soon = tx.now().plus(HORIZON);
+    for due in DUE_AHEAD {
+        tx.run(due, params![soon]).await?;
+    }
     for begun in BEGUN_AHEAD {
         tx.run(begun, params![tx.now()]).await?;
     }
     for held in HELD_AHEAD {
-        tx.run(held, params![tx.now.plus(LONGEST_HOLD).as_millis()]).await?;
+        tx.run(held, params![tx.now().plus(LONGEST_HOLD)]).await?;
     }
-    tx.ring(Work::Turns);
-    tx.ring(Work::Deliveries);
-    Ok(())
-}
-
-pub(super) async fn renew(tx: &Tx<'_>, owner: &Owner, leases: &[Lease], ttl: Duration) -> Result<Vec<Renewed>> {
-    let lanes = || ints(leases.iter().map(|lease| lease.lane.0));
-    let works = || texts(leases.iter().map(|lease| name(lease.work)));
-    let fences = || ints(leases.iter().map(|lease| lease.fence));
-    let read = |row: &tokio_postgres::Row| Ok((get::<i64>(row, 0)?, get::<String>(row, 1)?, get::<i64>(row, 2)?));
-    let until = tx.now.plus(ttl).as_millis();
-    let values = params![lanes(), works(), fences(), owner.as_str(), until];
-    let renewed: HashSet<_> = tx.all(RENEW, values, read).await?.into_iter().collect();
-    let mut still_ours = HashSet::new();
-    if renewed.len() < leases.len() {
-        let values = params![lanes(), works(), fences(), owner.as_str()];
-        still_ours.extend(tx.all(STILL_OURS, values, read).await?);
-    }
-    let outcome = |lease: &Lease| {
-        let key = (lease.lane.0, name(lease.work).to_owned(), lease.fence);
-        if renewed.contains(&key) {
-            Renewed::Yes
-        } else if still_ours.contains(&key) {
-            // Nobody can take it before the transaction that writes in it has ended.
-            Renewed::NotNow
-        } else {
-            Renewed::Lost
-        }
-    };
-    Ok(leases.iter().map(outcome).collect())
-}
-
-/// A lane's row of the schedule, locked until the transaction ends.
-pub(super) struct Scheduled {
-    due_at: Option<i64>,
-    owned: bool,
-    fence: i64,
-    woken: bool,
-}
-
-/// Whoever writes in a lane begins with this: what it then reads is what is committed.
-pub(super) async fn lock(tx: &Tx<'_>, lane: LaneId, work: Work) -> Result<Scheduled> {
-    find_and_lock(tx, lane, work).await?.ok_or_else(|| super::tx::corrupt("a lane is gone"))
-}
-
-/// `None`: the chat is forgotten.
-pub(super) async fn find_and_lock(tx: &Tx<'_>, lane: LaneId, work: Work) -> Result<Option<Scheduled>> {
-    tx.one(
-        "SELECT due_at, owner IS NOT NULL, fence, woken FROM fini_bridge.schedule
-         WHERE lane = $1 AND work = $2 FOR UPDATE",
-        params![lane.0, name(work)],
-        |row| Ok(Scheduled { due_at: get(row, 0)?, owned: get(row, 1)?, fence: get(row, 2)?, woken: get(row, 3)? }),
-    )
-    .await
-}
-
-/// Every write that follows from the work in a lane begins with this.
-pub(super) async fn held(tx: &Tx<'_>, lease: &Lease, work: Work) -> Result<Scheduled> {
-    if lease.work != work {
-        return Err(StoreError::Fenced);
-    }
-    let row = lock(tx, lease.lane, work).await?;
-    if row.owned && row.fence == lease.fence { Ok(row) } else { Err(StoreError::Fenced) }
-}
-
-/// For those that only look.
-pub(super) async fn seems_held(tx: &Tx<'_>, lease: &Lease, work: Work) -> Result<()> {
-    let held = tx
-        .one(
-            "SELECT 1 FROM fini_bridge.schedule WHERE lane = $1 AND work = $2 AND fence = $3 AND owner IS NOT NULL",
-            params![lease.lane.0, name(work), lease.fence],
-            |_| Ok(()),
-        )
-        .await?;
-    if lease.work == work && held.is_some() { Ok(()) } else { Err(StoreError::Fenced) }
-}
-
-pub(super) async fn release(tx: &Tx<'_>, lease: &Lease, next: Next) -> Result<()> {
-    let row = held(tx, lease, lease.work).await?;
-    let due = match next {
-        Next::WhenNeeded { merge_window } => needed(tx, lease.lane, lease.work, merge_window).await?,
-        Next::After(after) => Some(tx.now.plus(after)),
-    };
-    free(tx, lease, &row, due, Wake::Counts).await
-}
-
-/// Whether a lane that was woken while it was held is due at once, whatever its holder says.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wake {
-    Counts,
-    Ignored,
-}
-
-pub(super) async fn free(
-    tx: &Tx<'_>,
-    lease: &Lease,
-    row: &Scheduled,
-    due: Option<Timestamp>,
-    wake: Wake,
-) -> Result<()> {
-    let due = if row.woken && wake == Wake::Counts { Some(due.map_or(tx.now, |due| due.min(tx.now))) } else { due };
-    tx.run(
-        "UPDATE fini_bridge.schedule SET owner = NULL, due_at = $1 WHERE lane = $2 AND work = $3",
-        params![due.map(Timestamp::as_millis), lease.lane.0, name(lease.work)],
-    )
-    .await?;
-    tx.ring(lease.work);
-    Ok(())
-}
-
-/// Never in the past: a lane with a long queue would otherwise always come before all others.
-async fn needed(tx: &Tx<'_>, lane: LaneId, work: Work, merge_window: Duration) -> Result<Option<Timestamp>> {
-    let due = match work {
-        Work::Turns => {
-            let current = "SELECT 1 FROM fini_bridge.turns WHERE lane = $1 AND ended_at IS NULL";
-            if tx.one(current, params![lane.0], |_| Ok(())).await?.is_some() {
-                Some(tx.now)
-            } else {
-                let first = "SELECT waiting_since FROM fini_bridge.messages
-                    WHERE lane = $1 AND state = 'received' ORDER BY seq LIMIT 1";
-                let since: Option<i64> = tx.one(first, params![lane.0], |row| get(row, 0)).await?;
-                since.map(|since| Timestamp::from_millis(since).min(tx.now).plus(merge_window))
-            }
-        }
-        Work::Deliveries => {
-            let hold: Option<Option<i64>> = tx.one(FIRST_PART, params![lane.0], |row| get(row, 1)).await?;
-            hold.map(|until| until.map_or(tx.now, Timestamp::from_millis))
-        }
-    };
-    Ok(due.map(|due| due.max(tx.now)))
-}
-
-/// Something came: the lane is due then, unless it is scheduled already; a backoff is not shortened.
-pub(super) async fn schedule(tx: &Tx<'_>, lane: LaneId, work: Work, at: Timestamp) -> Result<()> {
-    // Locked before it is looked at: its holder may be about to find that nothing is to be done.
-    let row = lock(tx, lane, work).await?;
-    if row.due_at.is_none() {
-        tx.run(
-            "UPDATE fini_bridge.schedule SET due_at = $1 WHERE lane = $2 AND work = $3",
-            params![at.as_millis(), lane.0, name(work)],
-        )
-        .await?;
-        tx.ring(work);
+    for work in [WorkKind::Turns, WorkKind::Deliveries] {
+        tx.wakeups().due(work, tx.now());
     }
     Ok(())
-}
-
-/// What the lane was waiting for comes at that time: it is due then at the latest, if it is scheduled at all.
-/// A holder may have looked before this, so its lane remembers.
-pub(super) async fn wake(tx: &Tx<'_>, lane: LaneId, work: Work, at: Timestamp) -> Result<()> {
-    let row = lock(tx, lane, work).await?;
-    let woken = row.woken || (row.owned && at <= tx.now);
-    let due_at = if row.owned { row.due_at } else { row.due_at.map(|due| due.min(at.as_millis())) };
-    if (woken, due_at) != (row.woken, row.due_at) {
-        tx.run(
-            "UPDATE fini_bridge.schedule SET woken = $1, due_at = $2 WHERE lane = $3 AND work = $4",
-            params![woken, due_at, lane.0, name(work)],
-        )
-        .await?;
-    }
-    tx.ring(work);
-    Ok(())
-}
-
-pub(super) async fn next_due(tx: &Tx<'_>, work: Work, channels: &[ChannelName]) -> Result<Option<Duration>> {
-    let first: Option<i64> = tx
-        .one(
-            "SELECT min(first.due_at) FROM unnest($2::text[]) AS wanted (channel) CROSS JOIN LATERAL (
-                SELECT due_at FROM fini_bridge.schedule
-                WHERE work = $1 AND channel = wanted.channel AND due_at IS NOT NULL ORDER BY due_at LIMIT 1
-             ) AS first",
-            params![name(work), texts(channels.iter().map(ChannelName::as_str))],
-            |row| get(row, 0),
-        )
-        .await?
-        .flatten();
-    Ok(first.map(|due| Timestamp::from_millis(due).since(tx.now)))
 }

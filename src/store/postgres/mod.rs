@@ -1,30 +1,26 @@
 //! The shared store: one PostgreSQL for many equal replicas.
 //!
-//! `address`, `tls` and `link` know how to reach it, `open` what must hold before it is used, `core` how a
-//! transaction runs, `batch` the group commit of what comes in, `bells` how replicas tell each other; the rest
-//! is the SQL of each part of the trait. `docs/decisions/0002-shared-store.md` says why.
+//! `address`, `tls` and `link` know how to reach it, `open` and `older_replicas` what must hold before it is used, `core` how a
+//! transaction runs, `tx` and `values` what it is, `batch`, `intake` and `messages` the group commit of what comes in,
+//! `lanes` the rows that everybody locks first, `replicas` who is alive, `notify` how replicas tell each other. The
+//! steps are those of [`super::sql`]. `docs/decisions/0002-shared-store.md` says why.
 //!
-//! Replicas meet in row locks: every write in a lane takes the lane's row of `schedule` first, that of its
-//! turns before that of its deliveries. All time is the database's.
+//! Replicas meet in row locks: every write in a lane takes the lane's row first. All time is the database's.
 
 mod address;
-mod answers;
 mod batch;
-mod bells;
-mod conversations;
 mod core;
-mod deliveries;
 mod intake;
 mod lanes;
 mod link;
-mod looking;
+mod messages;
+mod notify;
 mod older_replicas;
 mod open;
-mod retention;
-mod retry;
+mod replicas;
 mod tls;
-mod turns;
 mod tx;
+mod values;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,17 +36,22 @@ pub use self::link::FEWEST_CONNECTIONS;
 use self::link::{Connector, Pool, Sizes};
 pub use self::older_replicas::OlderReplica;
 pub use self::open::OpenError;
+use self::tx::Statements;
+use super::retention::ROWS_AT_ONCE;
+use super::sql::wakeups::Joined;
+use super::sql::{Tx as _, conversations, leases, outbox, queries, responses, retention, retry, turns};
 use super::{
-    Accepted, Admission, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Discarded, Doubt, Filter,
-    LaneView, Lease, Mode, NewItem, Next, Outgoing, Removed, Renewed, Result, Retention, Retried, SendEnd, Stats,
-    Store, StoreError, Story, TurnEnd, Want, Work,
+    Accepted, Admission, Adopted, AfterSend, AfterTurn, AnswerPart, AnswerState, Call, Conversation, Conversations,
+    Discarded, Dispatcher, Due, Filter, Heartbeat, Inbox, LaneState, LaneView, Lease, LeaseRequest, Leases, LookupNote,
+    MessageDetails, Mode, NewItem, Next, Operations, Outbox, PendingPart, Removed, Replica, Responses, Result,
+    Retention, Retried, SendEnd, Stats, StoreError, Turn, TurnEnd, Turns, WorkKind,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
 use crate::domain::message::{Address, ReportOutcome, Reported};
 use crate::domain::secret::Secret;
 
-const ROWS: u64 = super::retention::ROWS_AT_ONCE as u64;
+const ROWS: u64 = ROWS_AT_ONCE as u64;
 
 /// Gives the URL as it is now: the password of a new connection is the one of that moment.
 pub type Source = Arc<dyn Fn() -> Secret + Send + Sync>;
@@ -74,7 +75,8 @@ impl Postgres {
         let listener = usize::from(mode == Mode::Serve && !connector.pooled());
         let sizes = Sizes::of(connections, listener);
         let first = Pool::new(&connector, sizes)?;
-        let core = Arc::new(Core::new(first.unreserved(sizes), first));
+        let statements = if connector.pooled() { Statements::Unnamed } else { Statements::Prepared };
+        let core = Arc::new(Core::new(first.unreserved(sizes), first, statements));
         let mut background = Vec::new();
         match core.prepare(mode).await {
             Ok(()) => {}
@@ -87,18 +89,16 @@ impl Postgres {
         if mode == Mode::Serve {
             let keeper = Arc::clone(&core);
             background.push(tokio::spawn(async move { keeper.keep_time().await }));
-            background.push(tokio::spawn(bells::tell(Arc::clone(&core.belfry), core.pool.clone())));
+            background.push(tokio::spawn(notify::keep_telling(Arc::clone(&core))));
             if !connector.pooled() {
-                background.push(tokio::spawn(bells::listen(Arc::clone(&core.belfry), connector)));
+                background.push(tokio::spawn(notify::listen(Arc::clone(&core), connector)));
             }
         }
         let batches = Batches::start(Arc::clone(&core), sizes.reserved);
         let background = background.into_iter().map(AbortOnDropHandle::new).collect();
         Ok(Arc::new(Self { core, batches, _background: background }))
     }
-}
 
-impl Postgres {
     async fn expire(&self, retention: &Retention) -> Result<u64> {
         while self.core.write(|tx| retention::mark_dormant(tx, retention).boxed()).await? == ROWS {}
         let (mut expired, mut behind) = (0, LaneId(0));
@@ -121,30 +121,30 @@ impl Postgres {
     async fn prune(&self, keep: Duration) -> Result<u64> {
         let mut pruned = 0;
         loop {
-            let some = self.core.write(|tx| retention::prune_messages(tx, tx.now.minus(keep)).boxed()).await?;
+            let some = self.core.write(|tx| retention::prune_messages(tx, keep).boxed()).await?;
             pruned += some;
             if some < ROWS {
                 break;
             }
         }
-        while self.core.write(|tx| retention::prune_turns(tx, tx.now.minus(keep)).boxed()).await? == ROWS {}
+        while self.core.write(|tx| retention::prune_turns(tx, keep).boxed()).await? == ROWS {}
         Ok(pruned)
     }
 
     async fn forget(&self, forget: Duration) -> Result<u64> {
         let (mut forgotten, mut next) = (0, Some(0));
         while let Some(behind) = next {
-            let step = self.core.write(|tx| retention::forget_messages(tx, tx.now.minus(forget), behind).boxed());
-            let step = step.await?;
+            let step = self.core.write(|tx| retention::forget_messages(tx, forget, behind).boxed()).await?;
             forgotten += step.forgotten;
             next = step.behind;
         }
         let mut behind = LaneId(0);
         loop {
-            let empty = self.core.read(|tx| retention::empty_lanes(tx, tx.now.minus(forget), behind).boxed()).await?;
+            let empty = self.core.read(|tx| retention::empty_lanes(tx, forget, behind).boxed()).await?;
             let Some(last) = empty.last() else { return Ok(forgotten) };
             behind = *last;
-            self.core.write(|tx| retention::forget_lanes(tx, &empty).boxed()).await?;
+            let empty = empty.as_slice();
+            self.core.write(|tx| retention::forget_lanes(tx, empty).boxed()).await?;
         }
     }
 }
@@ -156,17 +156,9 @@ impl Drop for Postgres {
 }
 
 #[async_trait]
-impl Store for Postgres {
+impl Replica for Postgres {
     async fn installation_key(&self) -> Result<[u8; 32]> {
         self.core.installation_key()
-    }
-
-    fn bells(&self) -> Bells {
-        self.core.belfry.bells()
-    }
-
-    async fn leave(&self) {
-        bells::tell_at_last(&self.core.belfry, &self.core.pool).await;
     }
 
     fn is_shared(&self) -> bool {
@@ -174,52 +166,88 @@ impl Store for Postgres {
     }
 
     async fn probe(&self) -> Result<()> {
-        let read_only = "SELECT pg_catalog.pg_is_in_recovery()
-            OR pg_catalog.current_setting('default_transaction_read_only') = 'on'";
-        let read_only = self.core.read(|tx| tx.one(read_only, tx::params![], |row| tx::get(row, 0)).boxed()).await?;
-        if read_only == Some(false) { Ok(()) } else { Err(StoreError::Unavailable("it can only be read".to_owned())) }
+        self.core.read(|tx| probe(tx).boxed()).await
     }
 
+    fn join(&self, owner: &Owner, dispatcher: Arc<dyn Dispatcher>) {
+        self.core.membership.join(Joined { owner: owner.clone(), dispatcher });
+    }
+
+    async fn heartbeat(&self, owner: &Owner) -> Result<Heartbeat> {
+        replicas::heartbeat(&self.core, owner).await
+    }
+
+    async fn announce_shutdown(&self, owner: &Owner) {
+        replicas::announce_shutdown(&self.core, owner).await;
+    }
+}
+
+/// It tells the time, too: a step of the clock is noticed where nothing else happens.
+async fn probe(tx: &tx::Tx<'_>) -> Result<()> {
+    tx.tell_time().await?;
+    let read_only = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'";
+    let read_only = tx.one(read_only, tx::params![], |row| tx::get::<bool>(row, 0)).await?;
+    if read_only == Some(false) { Ok(()) } else { Err(StoreError::Unavailable("it can only be read".to_owned())) }
+}
+
+#[async_trait]
+impl Inbox for Postgres {
     async fn accept(&self, items: Vec<NewItem>) -> Result<Vec<Accepted>> {
         self.batches.accept(items).await
     }
 
-    async fn lease(&self, work: Work, owner: &Owner, wants: &[Want], ttl: Duration) -> Result<Vec<Lease>> {
-        self.core.write_first(|tx| lanes::lease(tx, work, owner, wants, ttl).boxed()).await
+    async fn known_parts(&self, channel: &ChannelName, of: &[Reported]) -> Result<Vec<bool>> {
+        self.core.read(|tx| outbox::known_parts(tx, channel, of).boxed()).await
     }
 
-    async fn renew(&self, owner: &Owner, leases: &[Lease], ttl: Duration) -> Result<Vec<Renewed>> {
-        self.core.write_first(|tx| lanes::renew(tx, owner, leases, ttl).boxed()).await
+    async fn apply_report(&self, channel: &ChannelName, of: &Reported, outcome: &ReportOutcome) -> Result<bool> {
+        self.core.write(|tx| outbox::apply_report(tx, channel, of, outcome).boxed()).await
+    }
+}
+
+#[async_trait]
+impl Leases for Postgres {
+    async fn lease(&self, work: WorkKind, owner: &Owner, requests: &[LeaseRequest]) -> Result<Due> {
+        self.core.write_first(|tx| lanes::lease(tx, work, owner, requests).boxed()).await
     }
 
     async fn release(&self, lease: &Lease, next: Next) -> Result<()> {
-        self.core.write(|tx| lanes::release(tx, lease, next).boxed()).await
+        self.core.write(|tx| leases::release(tx, lease, next).boxed()).await
+    }
+}
+
+#[async_trait]
+impl Turns for Postgres {
+    async fn lane_view(&self, lease: &Lease) -> Result<LaneView> {
+        self.core.read(|tx| turns::lane_view(tx, lease).boxed()).await
     }
 
-    async fn next_due(&self, work: Work, channels: &[ChannelName]) -> Result<Option<Duration>> {
-        self.core.read(|tx| lanes::next_due(tx, work, channels).boxed()).await
-    }
-
-    async fn look(&self, lease: &Lease) -> Result<LaneView> {
-        self.core.read(|tx| turns::look(tx, lease).boxed()).await
-    }
-
-    async fn asking(&self, lease: &Lease, asking: &Asking) -> Result<Admission> {
-        self.core.write(|tx| turns::asking(tx, lease, asking).boxed()).await
+    async fn begin_call(&self, lease: &Lease, turn: &Arc<Turn>, call: &Call) -> Result<Admission> {
+        self.core.write(|tx| turns::begin_call(tx, lease, turn, call).boxed()).await
     }
 
     async fn reopen(&self, lease: &Lease, turn: TurnId, after: Duration, reason: &str) -> Result<()> {
         self.core.write(|tx| turns::reopen(tx, lease, turn, after, reason).boxed()).await
     }
 
-    async fn unknown(&self, lease: &Lease, turn: TurnId, doubt: Doubt, after: Duration, reason: &str) -> Result<()> {
-        self.core.write(|tx| turns::unknown(tx, lease, turn, doubt, after, reason).boxed()).await
+    async fn mark_unknown(
+        &self,
+        lease: &Lease,
+        turn: TurnId,
+        note: LookupNote,
+        after: Duration,
+        reason: &str,
+    ) -> Result<()> {
+        self.core.write(|tx| turns::mark_unknown(tx, lease, turn, note, after, reason).boxed()).await
     }
 
-    async fn end(&self, lease: &Lease, end: &TurnEnd) -> Result<()> {
-        self.core.write(|tx| turns::end(tx, lease, end).boxed()).await
+    async fn finish_turn(&self, lease: &Lease, end: &Arc<TurnEnd>, after: AfterTurn) -> Result<Option<Box<LaneView>>> {
+        self.core.write(|tx| turns::finish_turn(tx, lease, end, after).boxed()).await
     }
+}
 
+#[async_trait]
+impl Conversations for Postgres {
     async fn conversation(&self, lane: LaneId, generation: u32) -> Result<Option<Conversation>> {
         self.core.read(|tx| conversations::get(tx, lane, generation).boxed()).await
     }
@@ -227,53 +255,58 @@ impl Store for Postgres {
     async fn adopt(&self, lane: LaneId, generation: u32, id: &InteractionId) -> Result<Adopted> {
         self.core.write(|tx| conversations::adopt(tx, lane, generation, id).boxed()).await
     }
+}
 
-    async fn outgoing(&self, lease: &Lease) -> Result<(Timestamp, Vec<Outgoing>)> {
-        self.core.read(|tx| deliveries::outgoing(tx, lease).boxed()).await
+#[async_trait]
+impl Outbox for Postgres {
+    async fn pending_parts(&self, lease: &Lease) -> Result<(Timestamp, Vec<PendingPart>)> {
+        self.core.read(|tx| outbox::pending_parts(tx, lease).boxed()).await
     }
 
-    async fn sending(&self, lease: &Lease, part: PartId) -> Result<()> {
-        self.core.write(|tx| deliveries::sending(tx, lease, part).boxed()).await?
+    async fn begin_send(&self, lease: &Lease, part: PartId) -> Result<()> {
+        self.core.write(|tx| outbox::begin_send(tx, lease, part).boxed()).await?
     }
 
-    async fn sent(&self, lease: &Lease, part: PartId, end: &SendEnd) -> Result<()> {
-        self.core.write(|tx| deliveries::sent(tx, lease, part, end).boxed()).await
+    async fn finish_send(&self, lease: &Lease, part: PartId, end: &SendEnd, after: AfterSend) -> Result<LaneState> {
+        self.core.write(|tx| outbox::finish_send(tx, lease, part, end, after).boxed()).await
     }
 
     async fn moved(&self, lease: &Lease, part: PartId, address: &Address) -> Result<()> {
-        self.core.write(|tx| deliveries::moved(tx, lease, part, address).boxed()).await
+        self.core.write(|tx| outbox::moved(tx, lease, part, address).boxed()).await
     }
+}
 
-    async fn known_parts(&self, channel: &ChannelName, of: &[Reported]) -> Result<Vec<bool>> {
-        self.core.read(|tx| deliveries::known_parts(tx, channel, of).boxed()).await
-    }
-
-    async fn report(&self, channel: &ChannelName, of: &Reported, outcome: &ReportOutcome) -> Result<bool> {
-        self.core.write(|tx| deliveries::report(tx, channel, of, outcome).boxed()).await
-    }
-
+#[async_trait]
+impl Responses for Postgres {
     async fn answer(&self, message: MessageId) -> Result<AnswerState> {
-        self.core.read(|tx| answers::answer(tx, message).boxed()).await
+        self.core.read(|tx| responses::answer(tx, message).boxed()).await
     }
 
-    async fn claim_answer(&self, message: MessageId) -> Result<Option<Vec<AnswerPart>>> {
-        self.core.write(|tx| answers::claim(tx, message).boxed()).await
+    async fn have_ended(&self, messages: &[MessageId]) -> Result<Vec<MessageId>> {
+        self.core.read(|tx| responses::have_ended(tx, messages).boxed()).await
     }
 
-    async fn answer_left(&self, message: MessageId) -> Result<()> {
-        self.core.write(|tx| answers::left(tx, message).boxed()).await
+    async fn claim_response(&self, message: MessageId) -> Result<Option<Vec<AnswerPart>>> {
+        self.core.write(|tx| responses::claim(tx, message).boxed()).await
     }
 
-    async fn stop_waiting(&self, message: MessageId) -> Result<()> {
-        self.core.write(|tx| answers::stop_waiting(tx, message).boxed()).await
+    async fn response_sent(&self, message: MessageId) -> Result<()> {
+        self.core.write(|tx| responses::sent(tx, message).boxed()).await
     }
 
-    async fn list(&self, filter: &Filter) -> Result<Vec<Story>> {
-        self.core.read(|tx| looking::list(tx, filter).boxed()).await
+    async fn release_response(&self, message: MessageId) -> Result<()> {
+        self.core.write(|tx| responses::release(tx, message).boxed()).await
+    }
+}
+
+#[async_trait]
+impl Operations for Postgres {
+    async fn list(&self, filter: &Filter) -> Result<Vec<MessageDetails>> {
+        self.core.read(|tx| queries::list(tx, filter).boxed()).await
     }
 
-    async fn story(&self, message: MessageId) -> Result<Option<Story>> {
-        self.core.read(|tx| looking::story(tx, message).boxed()).await
+    async fn details(&self, message: MessageId) -> Result<Option<MessageDetails>> {
+        self.core.read(|tx| queries::details(tx, message).boxed()).await
     }
 
     async fn find(&self, channel: &ChannelName, key: &DeliveryKey) -> Result<Option<MessageId>> {
@@ -289,7 +322,7 @@ impl Store for Postgres {
     }
 
     async fn stats(&self) -> Result<Stats> {
-        self.core.read(|tx| looking::stats(tx).boxed()).await
+        self.core.read(|tx| queries::stats(tx).boxed()).await
     }
 
     async fn enforce_retention(&self, retention: &Retention) -> Result<Removed> {

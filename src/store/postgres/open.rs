@@ -7,8 +7,8 @@ use refinery::Migration;
 
 use super::link::Pooled;
 use super::older_replicas::{self, OlderReplica};
-use super::tx::{self, Param, Tx, get, params};
-use crate::domain::clock::Timestamp;
+use super::tx::{self, Param, Statements, Tx, get, params};
+use crate::store::sql::wakeups::Wakeups;
 use crate::store::{Mode, StoreError};
 
 mod embedded {
@@ -70,9 +70,15 @@ impl OpenError {
     }
 }
 
+/// The newest migration that this version carries.
+pub(super) fn newest() -> i64 {
+    let runner = embedded::migrations::runner();
+    runner.get_migrations().iter().map(Migration::version).max().unwrap_or_default().into()
+}
+
 /// Checks the server and the schema; as [`Mode::Serve`], makes the schema what it must be.
 pub(super) async fn prepare(client: Pooled, mode: Mode) -> Result<[u8; 32], OpenError> {
-    let tx = Tx::new(client, Timestamp::default());
+    let tx = Tx::new(client, Statements::Unnamed, Wakeups::new(None));
     let patience = match mode {
         Mode::Serve => PATIENCE,
         Mode::Tool => Duration::from_secs(5),
@@ -103,11 +109,10 @@ async fn prepare_within(tx: &Tx<'_>, mode: Mode) -> Result<[u8; 32], OpenError> 
         make_history(tx).await?;
     }
     let runner = embedded::migrations::runner();
-    let newest = runner.get_migrations().iter().map(Migration::version).max().unwrap_or_default();
     let applied = applied(tx).await?;
     let last_applied = applied.iter().map(|(version, _)| *version).max().unwrap_or_default();
     let breaking =
-        BREAKING.into_iter().filter(|version| *version <= newest && i64::from(*version) > last_applied).max();
+        BREAKING.into_iter().filter(|version| i64::from(*version) > last_applied).max();
     if let Some(version) = breaking.filter(|_| mode == Mode::Serve && last_applied > 0) {
         let older = older_replicas::alive(tx, version.into()).await?;
         if !older.is_empty() {
@@ -127,7 +132,7 @@ async fn prepare_within(tx: &Tx<'_>, mode: Mode) -> Result<[u8; 32], OpenError> 
     if let Some(version) = breaking {
         set_oldest_beside(tx, version).await?;
     }
-    if oldest_beside(tx).await? > i64::from(newest) {
+    if oldest_beside(tx).await? > newest() {
         return Err(OpenError::Newer);
     }
     installation_key(tx, mode).await

@@ -1,194 +1,143 @@
-//! One transaction as the SQL of this store sees it: typed parameters, the database's time, errors as the
-//! store's own. Statements are never prepared by name: PgBouncer in transaction mode would lose them.
+//! One transaction: statements, the database's time, the lanes that it has locked, errors as the store's own.
 
-use std::borrow::Cow;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Error, Row};
 
-use super::bells;
 use super::link::Pooled;
+pub(super) use super::values::{Param, get, ints, optional_texts, params, texts};
 use crate::domain::clock::Timestamp;
-pub(super) use crate::store::column::{
-    corrupt, count, from_json, kind, moment, parsed, role, rows, state, to_json, work,
-};
-use crate::store::{Result, StoreError, Work};
+pub(super) use crate::store::column::{corrupt, parsed, to_json, work};
+use crate::store::lane::Lane;
+use crate::store::sql::wakeups::Wakeups;
+use crate::store::{Lease, Result, StoreError};
 
-/// A value of a statement, with the type that it has there.
-pub(super) enum Param<'p> {
-    Text(Option<Cow<'p, str>>),
-    Int(Option<i64>),
-    Bool(bool),
-    Bytes(&'p [u8]),
-    Texts(Vec<Option<Cow<'p, str>>>),
-    Ints(Vec<Option<i64>>),
-    Bools(Vec<bool>),
-    Blobs(Vec<Vec<u8>>),
+/// Why a transaction failed that may succeed if it is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Obstacle {
+    None,
+    /// Others at the same time.
+    Others,
+    /// Somebody else holds a lock for longer than this transaction waits.
+    Lock,
+    /// What this connection has prepared doesn't fit the schema any more.
+    Stale,
 }
-
-impl Param<'_> {
-    fn typed(&self) -> (&(dyn ToSql + Sync), Type) {
-        match self {
-            Self::Text(value) => (value, Type::TEXT),
-            Self::Int(value) => (value, Type::INT8),
-            Self::Bool(value) => (value, Type::BOOL),
-            Self::Bytes(value) => (value, Type::BYTEA),
-            Self::Texts(values) => (values, Type::TEXT_ARRAY),
-            Self::Ints(values) => (values, Type::INT8_ARRAY),
-            Self::Bools(values) => (values, Type::BOOL_ARRAY),
-            Self::Blobs(values) => (values, Type::BYTEA_ARRAY),
-        }
-    }
-}
-
-/// PostgreSQL's text can't hold U+0000; nobody can see one.
-fn text(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
-}
-
-impl<'p> From<&'p str> for Param<'p> {
-    fn from(value: &'p str) -> Self {
-        Self::Text(Some(text(value)))
-    }
-}
-
-impl<'p> From<&'p String> for Param<'p> {
-    fn from(value: &'p String) -> Self {
-        Self::Text(Some(text(value)))
-    }
-}
-
-impl From<String> for Param<'_> {
-    fn from(value: String) -> Self {
-        Self::Text(Some(Cow::Owned(text(&value).into_owned())))
-    }
-}
-
-impl<'p> From<Option<&'p str>> for Param<'p> {
-    fn from(value: Option<&'p str>) -> Self {
-        Self::Text(value.map(text))
-    }
-}
-
-impl From<i64> for Param<'_> {
-    fn from(value: i64) -> Self {
-        Self::Int(Some(value))
-    }
-}
-
-impl From<u32> for Param<'_> {
-    fn from(value: u32) -> Self {
-        Self::Int(Some(value.into()))
-    }
-}
-
-impl From<Option<i64>> for Param<'_> {
-    fn from(value: Option<i64>) -> Self {
-        Self::Int(value)
-    }
-}
-
-impl From<bool> for Param<'_> {
-    fn from(value: bool) -> Self {
-        Self::Bool(value)
-    }
-}
-
-impl<'p> From<&'p [u8]> for Param<'p> {
-    fn from(value: &'p [u8]) -> Self {
-        Self::Bytes(value)
-    }
-}
-
-impl From<Vec<Vec<u8>>> for Param<'_> {
-    fn from(values: Vec<Vec<u8>>) -> Self {
-        Self::Blobs(values)
-    }
-}
-
-impl From<Vec<bool>> for Param<'_> {
-    fn from(values: Vec<bool>) -> Self {
-        Self::Bools(values)
-    }
-}
-
-pub(super) fn texts<'p>(values: impl IntoIterator<Item = &'p str>) -> Param<'p> {
-    Param::Texts(values.into_iter().map(|value| Some(text(value))).collect())
-}
-
-pub(super) fn optional_texts<'p>(values: impl IntoIterator<Item = Option<&'p str>>) -> Param<'p> {
-    Param::Texts(values.into_iter().map(|value| value.map(text)).collect())
-}
-
-pub(super) fn ints<'p, N: Into<Option<i64>>>(values: impl IntoIterator<Item = N>) -> Param<'p> {
-    Param::Ints(values.into_iter().map(Into::into).collect())
-}
-
-macro_rules! params {
-    ($($value:expr),* $(,)?) => { &[$($crate::store::postgres::tx::Param::from($value)),*] };
-}
-pub(super) use params;
 
 /// An open transaction on a connection of the pool. `'a`: what its work borrows.
 /// Dropped before its end, it takes the connection with it: the server undoes what it did.
 pub(super) struct Tx<'a> {
     client: Option<Pooled>,
-    /// The database's clock, once for the whole of a method.
-    pub(super) now: Timestamp,
-    rings: AtomicU8,
-    again: AtomicBool,
+    statements: Statements,
+    /// The database's clock, once for the whole of a method. 0: not asked yet.
+    now: AtomicI64,
+    /// As they were when they were locked, or written last.
+    locked: Mutex<Vec<Lane>>,
+    wakeups: Wakeups,
+    /// Lanes that it has leased for its caller.
+    taken: Mutex<Vec<Lease>>,
+    obstacle: AtomicU8,
     borrowed: PhantomData<&'a ()>,
 }
 
+/// Whether statements are prepared by name, once for each connection. PgBouncer in transaction mode would lose them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Statements {
+    Prepared,
+    Unnamed,
+}
+
 impl Tx<'_> {
-    pub(super) fn new(client: Pooled, now: Timestamp) -> Self {
+    pub(super) fn new(client: Pooled, statements: Statements, wakeups: Wakeups) -> Self {
         Self {
             client: Some(client),
-            now,
-            rings: AtomicU8::new(0),
-            again: AtomicBool::new(false),
+            statements,
+            now: AtomicI64::new(0),
+            locked: Mutex::default(),
+            wakeups,
+            taken: Mutex::default(),
+            obstacle: AtomicU8::new(Obstacle::None as u8),
             borrowed: PhantomData,
         }
     }
 
-    pub(super) fn at(mut self, now: Timestamp) -> Self {
-        self.now = now;
-        self
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now.load(Ordering::Relaxed))
     }
 
-    pub(super) fn now(&self) -> i64 {
-        self.now.as_millis()
+    /// What this transaction was told of the database's clock, if anything.
+    pub(super) fn told(&self) -> Option<Timestamp> {
+        Some(self.now()).filter(|now| now.as_millis() != 0)
     }
 
-    pub(super) fn ring(&self, work: Work) {
-        self.rings.fetch_or(bells::bit(work), Ordering::Relaxed);
+    /// The first time that is told counts.
+    pub(super) fn tell(&self, now: i64) {
+        let _ = self.now.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    pub(super) fn ring_ended(&self) {
-        self.rings.fetch_or(bells::ENDED, Ordering::Relaxed);
+    pub(super) fn wakeups(&self) -> &Wakeups {
+        &self.wakeups
     }
 
-    /// Whether it failed only because of others at the same time.
-    pub(super) fn again(&self) -> bool {
-        self.again.load(Ordering::Relaxed)
+    /// The lane as its row says it.
+    pub(super) fn remember(&self, lane: &Lane) {
+        let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        match locked.iter_mut().find(|known| known.id == lane.id) {
+            Some(known) => known.clone_from(lane),
+            None => locked.push(lane.clone()),
+        }
+    }
+
+    pub(super) fn remembered(&self, lane: &Lane) -> Result<Lane> {
+        let locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = locked.iter().find(|known| known.id == lane.id).cloned();
+        known.ok_or_else(|| corrupt("a lane is written that was not locked"))
+    }
+
+    pub(super) fn took(&self, leases: impl IntoIterator<Item = Lease>) {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).extend(leases);
+    }
+
+    pub(super) fn taken(&self) -> Vec<Lease> {
+        std::mem::take(&mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn obstacle(&self) -> Obstacle {
+        match self.obstacle.load(Ordering::Relaxed) {
+            1 => Obstacle::Others,
+            2 => Obstacle::Lock,
+            3 => Obstacle::Stale,
+            _ => Obstacle::None,
+        }
     }
 
     fn failed(&self, error: &Error) -> StoreError {
-        if matches!(
-            error.code(),
+        let obstacle = match error.code() {
             Some(
                 &SqlState::T_R_SERIALIZATION_FAILURE
-                    | &SqlState::T_R_DEADLOCK_DETECTED
-                    | &SqlState::UNIQUE_VIOLATION
-                    | &SqlState::FOREIGN_KEY_VIOLATION
-            )
-        ) {
-            self.again.store(true, Ordering::Relaxed);
+                | &SqlState::T_R_DEADLOCK_DETECTED
+                | &SqlState::UNIQUE_VIOLATION
+                | &SqlState::FOREIGN_KEY_VIOLATION,
+            ) => Obstacle::Others,
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => Obstacle::Lock,
+            // "cached plan must not change result type"
+            Some(&SqlState::FEATURE_NOT_SUPPORTED) if self.statements == Statements::Prepared => Obstacle::Stale,
+            _ => Obstacle::None,
+        };
+        if obstacle != Obstacle::None {
+            self.obstacle.store(obstacle as u8, Ordering::Relaxed);
         }
         failed(error)
+    }
+
+    /// A transaction that has to be tried again, though no statement failed.
+    pub(super) fn hindered(&self, by: Obstacle, why: &str) -> StoreError {
+        self.obstacle.store(by as u8, Ordering::Relaxed);
+        StoreError::Unavailable(why.to_owned())
     }
 
     fn client(&self) -> Result<&Pooled> {
@@ -198,7 +147,18 @@ impl Tx<'_> {
     /// Returns how many rows it changed.
     pub(super) async fn run(&self, sql: &str, params: &[Param<'_>]) -> Result<u64> {
         let params: Vec<_> = params.iter().map(Param::typed).collect();
-        self.client()?.execute_typed(sql, &params).await.map_err(|error| self.failed(&error))
+        let client = self.client()?;
+        let outcome = match self.statements {
+            Statements::Unnamed => client.execute_typed(sql, &params).await,
+            Statements::Prepared => {
+                let (values, types): (Vec<_>, Vec<_>) = params.into_iter().unzip();
+                match client.prepare_typed_cached(sql, &types).await {
+                    Ok(statement) => client.execute(&statement, &values).await,
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        outcome.map_err(|error| self.failed(&error))
     }
 
     pub(super) async fn one<T>(
@@ -221,7 +181,18 @@ impl Tx<'_> {
 
     async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>> {
         let params: Vec<_> = params.iter().map(Param::typed).collect();
-        self.client()?.query_typed(sql, &params).await.map_err(|error| self.failed(&error))
+        let client = self.client()?;
+        let outcome = match self.statements {
+            Statements::Unnamed => client.query_typed(sql, &params).await,
+            Statements::Prepared => {
+                let (values, types): (Vec<_>, Vec<_>) = params.into_iter().unzip();
+                match client.prepare_typed_cached(sql, &types).await {
+                    Ok(statement) => client.query(&statement, &values).await,
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        outcome.map_err(|error| self.failed(&error))
     }
 
     /// Several statements without parameters, in one message.
@@ -229,16 +200,18 @@ impl Tx<'_> {
         self.client()?.batch_execute(sql).await.map_err(|error| self.failed(&error))
     }
 
-    /// Returns which bells to ring. An error doesn't tell whether it is committed.
-    pub(super) async fn commit(mut self) -> Result<u8> {
+    /// An error doesn't tell whether it is committed.
+    pub(super) async fn commit(mut self) -> Result<()> {
         self.client()?.batch_execute("COMMIT").await.map_err(|error| failed(&error))?;
         drop(self.client.take());
-        Ok(self.rings.load(Ordering::Relaxed))
+        Ok(())
     }
 
     pub(super) async fn rollback(mut self) {
         let rolled_back = match &self.client {
-            Some(client) if !client.is_closed() => client.batch_execute("ROLLBACK").await.is_ok(),
+            Some(client) if !client.is_closed() && self.obstacle() != Obstacle::Stale => {
+                client.batch_execute("ROLLBACK").await.is_ok()
+            }
             _ => false,
         };
         if rolled_back {
@@ -255,10 +228,6 @@ impl Drop for Tx<'_> {
     }
 }
 
-pub(super) fn get<'r, T: FromSql<'r>>(row: &'r Row, column: usize) -> Result<T> {
-    row.try_get(column).map_err(|_| corrupt("a column doesn't hold what it should"))
-}
-
 /// What a caller can do about it. The text names no value of a row.
 pub(super) fn failed(error: &Error) -> StoreError {
     let Some(db) = error.as_db_error() else {
@@ -272,6 +241,10 @@ pub(super) fn failed(error: &Error) -> StoreError {
     let why =
         if code.starts_with("22") { format!("SQLSTATE {code}") } else { format!("{} (SQLSTATE {code})", db.message()) };
     match code.get(..2) {
+        // A prepared statement that is not there, or there already.
+        _ if ["26000", "42P05"].contains(&code) => StoreError::Unavailable(format!(
+            "{why}: something between here and the server changes sessions; with PgBouncer add pgbouncer=true to the URL"
+        )),
         // Connection, authentication, no such database, no right, retry, no resources, state, intervention, system.
         Some("08" | "28" | "3D" | "40" | "53" | "57" | "58") => StoreError::Unavailable(why),
         _ if ["25006", "25P02", "25P03", "25P04", "55P03", "55006"].contains(&code) => StoreError::Unavailable(why),

@@ -17,7 +17,7 @@ use crate::store::{
     TurnState, Waiting, WorkKind,
 };
 
-const WAITING_LIMIT: i64 = 200;
+pub(crate) const WAITING_LIMIT: usize = 200;
 
 pub(crate) async fn lane_view<T: Tx>(tx: &T, lease: &Lease) -> Result<LaneView> {
     if lease.work != WorkKind::Turns {

@@ -29,6 +29,11 @@ impl News {
         }
     }
 
+    /// What the commit leases to this process, if it is one.
+    pub(crate) fn leases(&self) -> impl Iterator<Item = &Lease> {
+        self.leased.iter().map(|leased| &leased.lease)
+    }
+
     /// Whether other processes may have something to do at once, for which this one has no room.
     pub(crate) fn is_for_others(&self, now: Timestamp) -> [bool; 2] {
         [self.turns_due, self.deliveries_due].map(|due| due.is_some_and(|due| due <= now))

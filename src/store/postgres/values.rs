@@ -1,0 +1,174 @@
+//! Values of statements with the types that they have there, and columns of rows.
+
+use std::borrow::Cow;
+
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSql, ToSql, Type};
+
+use crate::domain::clock::Timestamp;
+use crate::store::Result;
+use crate::store::column::corrupt;
+use crate::store::sql;
+
+/// A value of a statement.
+pub(super) enum Param<'p> {
+    Text(Option<Cow<'p, str>>),
+    Int(Option<i64>),
+    Bool(bool),
+    Bytes(&'p [u8]),
+    Texts(Vec<Option<Cow<'p, str>>>),
+    Ints(Vec<Option<i64>>),
+    Bools(Vec<bool>),
+    Blobs(Vec<Vec<u8>>),
+}
+
+impl Param<'_> {
+    pub(super) fn typed(&self) -> (&(dyn ToSql + Sync), Type) {
+        match self {
+            Self::Text(value) => (value, Type::TEXT),
+            Self::Int(value) => (value, Type::INT8),
+            Self::Bool(value) => (value, Type::BOOL),
+            Self::Bytes(value) => (value, Type::BYTEA),
+            Self::Texts(values) => (values, Type::TEXT_ARRAY),
+            Self::Ints(values) => (values, Type::INT8_ARRAY),
+            Self::Bools(values) => (values, Type::BOOL_ARRAY),
+            Self::Blobs(values) => (values, Type::BYTEA_ARRAY),
+        }
+    }
+}
+
+/// PostgreSQL's text can't hold U+0000; nobody can see one.
+pub(super) fn text(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
+}
+
+impl<'p> From<&'p sql::Param<'p>> for Param<'p> {
+    fn from(value: &'p sql::Param<'p>) -> Self {
+        match value {
+            sql::Param::Text(value) => Self::Text(value.as_deref().map(text)),
+            sql::Param::Int(value) => Self::Int(*value),
+            sql::Param::Bool(value) => Self::Bool(*value),
+        }
+    }
+}
+
+impl<'p> From<&'p str> for Param<'p> {
+    fn from(value: &'p str) -> Self {
+        Self::Text(Some(text(value)))
+    }
+}
+
+impl<'p> From<&'p String> for Param<'p> {
+    fn from(value: &'p String) -> Self {
+        Self::Text(Some(text(value)))
+    }
+}
+
+impl From<String> for Param<'_> {
+    fn from(value: String) -> Self {
+        Self::Text(Some(Cow::Owned(text(&value).into_owned())))
+    }
+}
+
+impl<'p> From<Option<&'p str>> for Param<'p> {
+    fn from(value: Option<&'p str>) -> Self {
+        Self::Text(value.map(text))
+    }
+}
+
+impl From<i64> for Param<'_> {
+    fn from(value: i64) -> Self {
+        Self::Int(Some(value))
+    }
+}
+
+impl From<u32> for Param<'_> {
+    fn from(value: u32) -> Self {
+        Self::Int(Some(value.into()))
+    }
+}
+
+impl From<Option<i64>> for Param<'_> {
+    fn from(value: Option<i64>) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<Timestamp> for Param<'_> {
+    fn from(value: Timestamp) -> Self {
+        Self::Int(Some(value.as_millis()))
+    }
+}
+
+impl From<Option<Timestamp>> for Param<'_> {
+    fn from(value: Option<Timestamp>) -> Self {
+        Self::Int(value.map(Timestamp::as_millis))
+    }
+}
+
+impl From<bool> for Param<'_> {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl<'p> From<&'p [u8]> for Param<'p> {
+    fn from(value: &'p [u8]) -> Self {
+        Self::Bytes(value)
+    }
+}
+
+impl From<Vec<Vec<u8>>> for Param<'_> {
+    fn from(values: Vec<Vec<u8>>) -> Self {
+        Self::Blobs(values)
+    }
+}
+
+impl From<Vec<bool>> for Param<'_> {
+    fn from(values: Vec<bool>) -> Self {
+        Self::Bools(values)
+    }
+}
+
+pub(super) fn texts<'p>(values: impl IntoIterator<Item = &'p str>) -> Param<'p> {
+    Param::Texts(values.into_iter().map(|value| Some(text(value))).collect())
+}
+
+pub(super) fn optional_texts<'p>(values: impl IntoIterator<Item = Option<&'p str>>) -> Param<'p> {
+    Param::Texts(values.into_iter().map(|value| value.map(text)).collect())
+}
+
+pub(super) fn ints<'p, N: Into<Option<i64>>>(values: impl IntoIterator<Item = N>) -> Param<'p> {
+    Param::Ints(values.into_iter().map(Into::into).collect())
+}
+
+macro_rules! params {
+    ($($value:expr),* $(,)?) => { &[$($crate::store::postgres::values::Param::from($value)),*] };
+}
+pub(super) use params;
+
+pub(super) fn get<'r, T: FromSql<'r>>(row: &'r Row, column: usize) -> Result<T> {
+    row.try_get(column).map_err(|_| corrupt("a column doesn't hold what it should"))
+}
+
+impl sql::Row for Row {
+    fn text(&self, column: usize) -> Result<&str> {
+        get(self, column)
+    }
+
+    fn optional_text(&self, column: usize) -> Result<Option<&str>> {
+        get(self, column)
+    }
+
+    fn int(&self, column: usize) -> Result<i64> {
+        get(self, column)
+    }
+
+    fn optional_int(&self, column: usize) -> Result<Option<i64>> {
+        get(self, column)
+    }
+
+    fn flag(&self, column: usize) -> Result<bool> {
+        get(self, column)
+    }
+}
