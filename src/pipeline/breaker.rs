@@ -70,7 +70,7 @@ impl CircuitBreaker {
     /// When calls may go through again, if none may now.
     pub fn lets_through_in(&self) -> Option<Duration> {
         let at = self.state.lock().ok()?.lets_through_at()?;
-        at.checked_duration_since(Instant::now())
+        at.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
 
     /// The other side answered as it should: the credential works.

@@ -338,6 +338,8 @@ impl Pools {
 
 /// This process as its store sees it, for as long as it has one name.
 pub struct StoreDispatcher {
+    /// Time is the runtime's, also on the store's own threads.
+    pub runtime: Handle,
     pub membership: Arc<Membership>,
     pub waiters: Arc<ResponseWaiters>,
     /// The store outlives the workers.
@@ -347,6 +349,7 @@ pub struct StoreDispatcher {
 
 impl store::Dispatcher for StoreDispatcher {
     fn admit(&self, work: WorkKind, channel: &ChannelName, lane: LaneId) -> Option<store::Permit> {
+        let _time = self.runtime.enter();
         if !self.membership.is_fresh() {
             return None;
         }
@@ -373,6 +376,7 @@ impl store::Dispatcher for StoreDispatcher {
     }
 
     fn due_in(&self, work: WorkKind, after: Duration) {
+        let _time = self.runtime.enter();
         match work {
             WorkKind::Turns => self.turns.upgrade().into_iter().for_each(|turns| turns.due_in(after)),
             WorkKind::Deliveries => self.deliveries.upgrade().into_iter().for_each(|pool| pool.due_in(after)),

@@ -30,7 +30,7 @@ pub struct Permit(Arc<ConcurrencyGroup>);
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.used.fetch_sub(1, Ordering::SeqCst);
-        if self.0.has_backlog.load(Ordering::SeqCst) {
+        if self.0.has_backlog() {
             self.0.wake.notify_one();
         }
     }
@@ -62,12 +62,17 @@ impl ConcurrencyGroup {
 
     /// For a lane that has just become due. `None`: it has to wait for a look, as do those before it.
     pub fn try_acquire(self: &Arc<Self>, lane: LaneId) -> Option<Permit> {
-        let has_room = self.breaker.state() == BreakerState::Closed && !self.has_backlog.load(Ordering::SeqCst);
+        let has_room = self.breaker.state() == BreakerState::Closed && !self.has_backlog();
         let Some(permit) = has_room.then(|| self.take_below(self.limit)).flatten() else {
             self.has_backlog.store(true, Ordering::SeqCst);
             return None;
         };
         self.take_token(lane).is_ok().then_some(permit)
+    }
+
+    /// Whether lanes wait that found no room: whoever has some gives it up after what it is at.
+    pub fn has_backlog(&self) -> bool {
+        self.has_backlog.load(Ordering::SeqCst)
     }
 
     /// A token for what comes next in the lane.
@@ -89,7 +94,7 @@ impl ConcurrencyGroup {
             BreakerState::HalfOpen if used == 0 => 1,
             BreakerState::HalfOpen | BreakerState::Open => 0,
         };
-        let wanted = if self.has_backlog.load(Ordering::SeqCst) { free } else { free.div_ceil(2) };
+        let wanted = if self.has_backlog() { free } else { free.div_ceil(2) };
         let wanted = self.rate().map_or(wanted, |rate| wanted.min(rate.available()));
         (0..wanted).map_while(|_| self.take_below(self.limit)).collect()
     }
@@ -108,7 +113,7 @@ impl ConcurrencyGroup {
     /// When there is room again, where that is a matter of time.
     pub fn opens_in(&self) -> Option<Duration> {
         let breaker = self.breaker.lets_through_in();
-        let waiting = self.rate().filter(|_| self.has_backlog.load(Ordering::SeqCst));
+        let waiting = self.rate().filter(|_| self.has_backlog());
         breaker.max(waiting.and_then(|rate| rate.ready_in()))
     }
 }

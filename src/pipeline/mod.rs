@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -32,7 +33,7 @@ use tokio_util::task::TaskTracker;
 use crate::domain::clock::Clock;
 use crate::domain::id::{ChannelName, Owner};
 use crate::fini;
-use crate::store::Store;
+use crate::store::{Dispatcher, Store};
 use crate::telemetry::Metrics;
 use channel::Channel;
 use dispatch::{Pool, Pools, StoreDispatcher};
@@ -109,9 +110,16 @@ impl Pipeline {
         pools.start(&membership, &background);
         let (turns, deliveries) = (Arc::downgrade(&pools.turns), Arc::downgrade(&pools.deliveries));
         let waiters = deps.waiters.clone();
-        let dispatcher = move |membership| -> Arc<dyn crate::store::Dispatcher> {
+        let runtime = Handle::current();
+        let dispatcher = move |membership| -> Arc<dyn Dispatcher> {
             let (turns, deliveries) = (turns.clone(), deliveries.clone());
-            Arc::new(StoreDispatcher { membership, waiters: waiters.clone(), turns, deliveries })
+            Arc::new(StoreDispatcher {
+                runtime: runtime.clone(),
+                membership,
+                waiters: waiters.clone(),
+                turns,
+                deliveries,
+            })
         };
         let heartbeat = membership::keep_alive(store.clone(), current, deps.replicas.clone(), dispatcher);
         background.spawn(end.clone().run_until_cancelled_owned(heartbeat));

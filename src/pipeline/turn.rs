@@ -508,6 +508,10 @@ impl Turns {
         let next = retry_until_written(|| self.deps.store.finish_turn(&step.lane.lease, &end, after)).await?;
         failpoint::reach("turn.ended");
         self.poison.ended(end.turn).await;
+        if next.is_some() && step.group.has_backlog() {
+            // Others have waited for longer than what came meanwhile.
+            return Ok((self.release(step.lane, Next::After(Duration::ZERO)).await?, end));
+        }
         Ok((next, end))
     }
 }
