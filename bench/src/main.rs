@@ -10,7 +10,7 @@
 //! | `BENCH_SECS` | how long each measurement takes | the row's own time |
 //! | `BENCH_BINARY` | the gateway | `target/release/fini-bridge` |
 //! | `BENCH_BASE` | an older binary, measured beside it | none |
-//! | `BENCH_UNPACED` | the binaries keep no pace, whatever their configuration knows | unset |
+//! | `BENCH_UNPACED` | a binary without the key `pace` was built to keep none | unset |
 //! | `BENCH_STORED` | the largest point of the curve over stored messages | 100000 |
 //! | `BENCH_TRIES` | how often a measurement is tried that others disturbed | 3 |
 //! | `BENCH_WAIT` | seconds that may be waited, in all, for a quiet machine | 900 |
@@ -46,7 +46,7 @@ use measure::Bench;
 use postgres::Shape;
 use results::Results;
 use rows::Rows;
-use subject::Gateway;
+use subject::{Gateway, Pace};
 use upstreams::Upstreams;
 
 /// In the order in which they are measured.
@@ -148,7 +148,7 @@ fn on_postgres(
     };
     for repetition in 0..repeat {
         for shape in &shapes {
-            for gateway in gateways.iter().filter(|gateway| gateway.has_pace) {
+            for gateway in gateways.iter().filter(|gateway| gateway.pace != Pace::Fixed) {
                 let time = time.unwrap_or(Duration::from_secs(seconds));
                 postgres::measure(bench, results, gateway, shape, time, repetition)?;
             }

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::measure::{Bench, Task};
 use crate::results::Results;
-use crate::subject::{Gateway, Job, Subject};
+use crate::subject::{Gateway, Job, Pace, Subject};
 
 /// Messages a second of the whole job; beyond the last of them only the reference goes on.
 const LADDER: [f64; 7] = [200.0, 500.0, 1000.0, 1500.0, 2000.0, 2500.0, 3000.0];
@@ -47,8 +47,8 @@ impl Rows<'_> {
     fn paced(&self, references: &[Subject], repetition: usize) -> Vec<Subject> {
         let mut subjects = self.subjects(references, repetition);
         subjects.retain(|subject| match subject {
-            Subject::Gateway(gateway) if !gateway.has_pace => {
-                eprintln!("{}: has no key `pace`, so Slack's own pace would be all that is measured", gateway.name);
+            Subject::Gateway(gateway) if gateway.pace == Pace::Fixed => {
+                eprintln!("{}: left out, it has no key `pace`", gateway.name);
                 false
             }
             _ => true,

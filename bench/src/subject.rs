@@ -25,17 +25,31 @@ pub enum Subject {
 pub struct Gateway {
     pub name: &'static str,
     pub binary: PathBuf,
-    /// Whether it knows the keys `pace` and `pace_per_chat`. Without them Slack's own pace is all that can be measured
-    /// of the whole job.
-    pub has_pace: bool,
+    pub pace: Pace,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pace {
+    /// The keys `pace` and `pace_per_chat` lift it.
+    Configured,
+    /// `BENCH_UNPACED`: a build that keeps none.
+    Absent,
+    /// Slack's own, which is all that can be measured of the whole job.
+    Fixed,
 }
 
 impl Gateway {
     pub fn new(name: &'static str, binary: &Path) -> Result<Self> {
         let binary = binary.canonicalize().with_context(|| format!("there is no binary at {}", binary.display()))?;
         let schema = Command::new(&binary).arg("schema").output()?;
-        let has_pace = String::from_utf8_lossy(&schema.stdout).contains("\"pace_per_chat\"");
-        Ok(Self { name, binary, has_pace: has_pace || std::env::var_os("BENCH_UNPACED").is_some() })
+        let pace = if String::from_utf8_lossy(&schema.stdout).contains("\"pace_per_chat\"") {
+            Pace::Configured
+        } else if std::env::var_os("BENCH_UNPACED").is_some() {
+            Pace::Absent
+        } else {
+            Pace::Fixed
+        };
+        Ok(Self { name, binary, pace })
     }
 }
 
@@ -75,7 +89,7 @@ impl Setup {
         (0..self.channels).map(|number| format!("/webhooks/{}", name(number))).collect()
     }
 
-    fn configuration(&self, folder: &Path, upstreams: &str, has_pace: bool) -> Result<String> {
+    fn configuration(&self, folder: &Path, upstreams: &str, pace: Pace) -> Result<String> {
         let store = self.store.clone().unwrap_or_else(|| format!("sqlite:{}/bridge.db", folder.display()));
         let mut text = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nlame_duck = \"0s\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
@@ -92,7 +106,7 @@ impl Setup {
                 name(number),
                 self.job == Job::Whole,
             )?;
-            if has_pace {
+            if pace == Pace::Configured {
                 text.push_str("pace = \"none\"\npace_per_chat = \"none\"\n");
             }
         }
@@ -119,7 +133,7 @@ impl Process {
         let mut command = match subject {
             Subject::Gateway(gateway) => {
                 let file = folder.path().join("fini-bridge.toml");
-                std::fs::write(&file, setup.configuration(folder.path(), upstreams, gateway.has_pace)?)?;
+                std::fs::write(&file, setup.configuration(folder.path(), upstreams, gateway.pace)?)?;
                 let mut command = command(&gateway.binary);
                 command.args(["serve", "--log-json", "--config"]).arg(file);
                 command
