@@ -138,7 +138,7 @@ impl Bench {
             self.runtime.block_on(load(WARM_UP + 1_000_000 + first, count, Loop::Open(1e9), 64).run())?;
         }
         std::thread::sleep(Duration::from_millis(500));
-        self.upstreams.reset(task.delay);
+        self.upstreams.forget_messages();
         let load = load(0, task.messages, task.kind, task.connections);
 
         let pids = [process.id()];

@@ -70,7 +70,8 @@ fn request(mac: &Hmac<Sha256>, path: &str, run: &str, seconds: u64, number: u64,
 
 fn body(run: &str, seconds: u64, number: u64, chat: u64) -> String {
     let at = format!("{}.{:06}", seconds - 60 + (number / 1_000_000) % 50, number % 1_000_000);
-    let (user, channel) = (number % 200, format!("D0C{chat:08}"));
+    // One person in each chat: what several write is not joined into one question.
+    let (user, channel) = (chat % 200, format!("D0C{chat:08}"));
     let text = format!(
         "Hello, I would like to know how I can change the billing address of my last order {}, thank you",
         marker(number)

@@ -81,6 +81,13 @@ impl Upstreams {
         *self.delay.lock().unwrap_or_else(PoisonError::into_inner) = delay;
     }
 
+    /// The warm-up is over. Its conversations go on.
+    pub fn forget_messages(&self) {
+        let mut state = self.state();
+        state.records.clear();
+        state.replied = 0;
+    }
+
     /// How many messages have a reply.
     pub fn replied(&self) -> u64 {
         self.state().replied
