@@ -27,7 +27,7 @@ use super::{FiniKey, Foundation};
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
 use crate::domain::id::{BotId, ChannelName, DeliveryKey, InteractionId, MessageId, PartId, SenderRef, TurnId};
-use crate::domain::message::{Reply, ReplyKind, Role};
+use crate::domain::message::{Address, Reply, ReplyKind, Role};
 use crate::fini::{Ask, AskError, Event, EventKind, Target};
 use crate::platform::Rendering;
 use crate::store::{
@@ -78,7 +78,7 @@ pub(super) struct Question {
     pub role: Role,
     pub content: String,
     pub user_attributes: Map<String, Value>,
-    pub address: Value,
+    pub address: Address,
     pub bot_id: BotId,
     pub generation: u32,
     pub received_at: Timestamp,
@@ -490,7 +490,7 @@ impl Turns {
                     id: PartId::generate(),
                     reply: number,
                     kind: reply.kind,
-                    part: part.0,
+                    part,
                 })),
                 Err(error) => tracing::error!(channel = %channel.name, %error, "a reply can't be written"),
             }

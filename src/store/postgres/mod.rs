@@ -18,6 +18,7 @@ mod intake;
 mod lanes;
 mod link;
 mod looking;
+mod older_replicas;
 mod open;
 mod retention;
 mod retry;
@@ -30,13 +31,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use serde_json::Value;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use self::address::{check, is_unverified};
 use self::batch::Batches;
 use self::core::Core;
 use self::link::{Connector, Pool};
+pub use self::older_replicas::OlderReplica;
 pub use self::open::OpenError;
 use super::{
     Accepted, Admission, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Discarded, Doubt, Filter,
@@ -45,7 +46,7 @@ use super::{
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
-use crate::domain::message::{ReportOutcome, Reported};
+use crate::domain::message::{Address, ReportOutcome, Reported};
 use crate::domain::secret::Secret;
 
 const ROWS: u64 = super::retention::ROWS_AT_ONCE as u64;
@@ -230,7 +231,7 @@ impl Store for Postgres {
         self.core.write(|tx| deliveries::sent(tx, lease, part, end).boxed()).await
     }
 
-    async fn moved(&self, lease: &Lease, part: PartId, address: &Value) -> Result<()> {
+    async fn moved(&self, lease: &Lease, part: PartId, address: &Address) -> Result<()> {
         self.core.write(|tx| deliveries::moved(tx, lease, part, address).boxed()).await
     }
 
