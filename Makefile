@@ -36,7 +36,7 @@ measure:
 # What a message costs, beside references that do the same job. BENCH_ONLY=stored BENCH_REPEAT=1 is a quick look;
 # bench/src/main.rs has all variables, docs/performance.md what they are for.
 bench:
-	cargo build --release --locked
+	[ -n "$(BENCH_BINARY)" ] || cargo build --release --locked
 	cargo run --release --locked --quiet --manifest-path bench/Cargo.toml --target-dir target/bench/build
 
 # Coverage-guided, from the test data on: needs the nightly toolchain and `cargo install cargo-fuzz`.

@@ -103,7 +103,7 @@ const ROWS: [Row; 23] = [
 ];
 
 /// Curves: title, row, what they are drawn over, figures.
-pub const CURVES: [Curve; 6] = [
+pub const CURVES: [Curve; 7] = [
     Curve {
         file: "connections",
         title: "Acknowledged a second, stored only",
@@ -129,8 +129,16 @@ pub const CURVES: [Curve; 6] = [
         of: "ms",
     },
     Curve {
+        file: "chats-latency",
+        title: "Whole job at 200/s: overhead, median, by chats",
+        row: "chats",
+        over: "chats the messages are spread over",
+        metric: "overhead_p50_ms",
+        of: "ms",
+    },
+    Curve {
         file: "chats",
-        title: "Whole job at 200/s: CPU of 10,000 messages",
+        title: "Whole job at 200/s: CPU of 10,000 messages, by chats",
         row: "chats",
         over: "chats the messages are spread over",
         metric: "cpu_s_per_10k",
@@ -266,10 +274,13 @@ fn figure(value: f64) -> String {
 const BEGIN: &str = "<!-- make bench -->\n";
 const END: &str = "<!-- end of make bench -->";
 
-/// Puts the tables where the last ones were.
-pub fn write(page: &Path, tables: &str) -> Result<()> {
+/// Puts the tables where the last ones were, and the curves' pictures after them.
+pub fn write(page: &Path, results: &Results, tables: &str) -> Result<()> {
     let text = std::fs::read_to_string(page)?;
     let (before, rest) = text.split_once(BEGIN).with_context(|| format!("{} has no {BEGIN}", page.display()))?;
     let (_, after) = rest.split_once(END).with_context(|| format!("{} has no {END}", page.display()))?;
-    Ok(std::fs::write(page, format!("{before}{BEGIN}\n{tables}\n{END}{after}"))?)
+    let drawn = CURVES.iter().filter(|curve| results.points(curve.row).len() > 1);
+    let pictures: String =
+        drawn.map(|curve| format!("![{}](images/performance-{}.svg)\n", curve.title, curve.file)).collect();
+    Ok(std::fs::write(page, format!("{before}{BEGIN}\n{tables}\n{pictures}{END}{after}"))?)
 }
