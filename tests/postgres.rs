@@ -6,6 +6,8 @@
 #[path = "store/actors.rs"]
 #[allow(dead_code)]
 mod actors;
+#[path = "postgres/connections.rs"]
+mod connections;
 #[path = "support/database.rs"]
 #[allow(dead_code)] // each test binary uses its own part
 mod database;

@@ -297,7 +297,7 @@ fn a_wrong_variable_is_told_by_its_name_and_never_with_its_value() {
         FINI_BRIDGE__SERVER__TRUSTED_PROXIES | server.trusted_proxies | not TOML | a list
         FINI_BRIDGE__FINI__MAX_IN_FLIGHT | fini.max_in_flight | is a text | a whole number
         FINI_BRIDGE__METRICS__LISTEN | metrics.listen | not an address | 0.0.0.0:9464
-        FINI_BRIDGE__FINI__RATE | fini.rate | not built yet | leave it out";
+        FINI_BRIDGE__FINI__RATE | fini.rate | not one that it takes | \"none\"";
     assert_found("variables", expected, &found);
 }
 
@@ -397,4 +397,24 @@ fn a_missing_file_says_how_to_begin() {
     let begun = written(&shown.collect::<Vec<_>>().join("\n"));
     let loaded = read(&begun.path, &[]).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(loaded.connectors.len(), 1);
+}
+
+#[test]
+fn a_channels_pace_is_its_own_or_the_platforms() {
+    let channels = "[channels.quick]\nplatform = \"telegram\"\nbot_id = \"4f5ef695-d03b-4d56-8fef-7f2bd5c17ef3\"\n\
+        secret_token = \"env:TELEGRAM_SECRET_TOKEN\"\nbot_token = \"env:TELEGRAM_BOT_TOKEN\"\n\
+        pace = \"1000/1s\"\npace_per_chat = \"none\"\n\
+        [channels.usual]\nplatform = \"slack\"\nbot_id = \"4f5ef695-d03b-4d56-8fef-7f2bd5c17ef3\"\n\
+        signing_secret = \"env:SLACK_SIGNING_SECRET\"\nbot_token = \"env:SLACK_BOT_TOKEN\"\n";
+    let text = format!("[server]\npublic_url = \"https://bridge.example.com\"\n{LEAST}{channels}");
+    let loaded = read(&written(&text).path, &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    let shown = table(&loaded.settings);
+    let row = |key: &str| {
+        let rows = shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        rows.filter(|row| row[..].first() == Some(&key)).map(|row| row[1..].join(" ")).collect::<Vec<_>>()
+    };
+    assert_eq!(row("pace"), ["1000/1s line 10", "5/1s default"]);
+    assert_eq!(row("pace_per_chat"), ["none line 11", "3/3s default"]);
+    assert_eq!(row("rate"), ["none default"]);
+    assert_eq!(row("connections"), ["8 default"]);
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::open_files;
@@ -18,7 +19,9 @@ use crate::fini;
 use crate::http::Http;
 use crate::pipeline::channel::Channel;
 use crate::pipeline::inbox::Inbox;
-use crate::pipeline::{DELIVERIES_AT_ONCE, FiniKey, Foundation, Pipeline};
+use crate::pipeline::rate_limit::RateLimiter;
+use crate::pipeline::response_waiters::ResponseWaiters;
+use crate::pipeline::{DELIVERIES_AT_ONCE, Deps, FiniKey, Pipeline};
 use crate::platform::Platform;
 use crate::store::postgres::Postgres;
 use crate::store::sqlite::Sqlite;
@@ -45,7 +48,6 @@ type Channels = BTreeMap<ChannelName, Arc<Channel>>;
 pub type Connectors = BTreeMap<ChannelName, Arc<dyn Platform>>;
 
 pub struct Gateway {
-    replica: Owner,
     store: Arc<dyn Store>,
     readiness: Readiness,
     pipeline: Pipeline,
@@ -90,7 +92,8 @@ impl Gateway {
         let store = open_store(settings, Mode::Serve, clock.clone()).await?;
         let metrics = Arc::new(Metrics::default());
         let readiness = Readiness::new(store.clone());
-        let (keys, channels) = compose(settings, connectors, &http, &clock)?;
+        let replicas = watch::Sender::new(1);
+        let (keys, channels) = compose(settings, connectors, &http, &clock, &replicas.subscribe())?;
         let calls = keys.iter().map(|key| key.max_in_flight).fold(0, usize::saturating_add);
         let outgoing = calls.saturating_add(channels.len().saturating_mul(DELIVERIES_AT_ONCE));
         let max_connections = settings.server.max_connections;
@@ -109,9 +112,11 @@ impl Gateway {
         let installation_key = installation_key(store.as_ref(), &public, &readiness, max_connections).await?;
 
         let background_writes = BackgroundWrites::here();
+        let waiters = Arc::<ResponseWaiters>::default();
         let inbox = Inbox { store: store.clone(), metrics: metrics.clone(), installation_key };
         let waiter = ResponseWaiter {
             store: store.clone(),
+            waiters: waiters.clone(),
             readiness: readiness.clone(),
             background: background_writes.clone(),
         };
@@ -136,30 +141,20 @@ impl Gateway {
             tokio::spawn(enforce(store.clone(), retention(settings), metrics.clone())),
             tokio::spawn(prepare(channels.values().map(|channel| channel.platform.clone()).collect())),
         ];
-        let replica = Owner::new(uuid::Uuid::new_v4().to_string());
-        let pipeline = Pipeline::start(Foundation {
+        let pipeline = Pipeline::start(Deps {
             store: store.clone(),
             channels,
             keys,
             clock,
             metrics,
-            owner: replica.clone(),
+            waiters,
+            replicas,
             installation_key,
             cache_capacity: settings.conversations.cache_capacity,
         });
         readiness.enter(Phase::Serving);
         let lame_duck = settings.server.lame_duck.0;
-        Ok(Self {
-            replica,
-            store,
-            readiness,
-            pipeline,
-            background_writes,
-            servers,
-            background,
-            lame_duck,
-            drain_timeout,
-        })
+        Ok(Self { store, readiness, pipeline, background_writes, servers, background, lame_duck, drain_timeout })
     }
 
     /// Where webhooks come in.
@@ -172,8 +167,8 @@ impl Gateway {
     }
 
     /// The name that its leases carry.
-    pub fn replica(&self) -> &Owner {
-        &self.replica
+    pub fn replica(&self) -> Owner {
+        self.pipeline.owner()
     }
 
     pub fn store(&self) -> Arc<dyn Store> {
@@ -197,7 +192,7 @@ impl Gateway {
             let _ = public.task.await;
         }
         self.background_writes.finish(WRITTEN_DOWN).await;
-        self.store.leave().await;
+        self.pipeline.leave().await;
         if !ended {
             tracing::warn!("some turns did not end within server.drain_timeout: they go on after the next start");
         }
@@ -246,7 +241,9 @@ async fn installation_key(
 pub async fn open_store(settings: &Settings, mode: Mode, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Store>> {
     let text = settings.store.url.expose();
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        return Ok(Postgres::open(Arc::new(settings.store_url()), mode).await.context("store.url: postgres://…")?);
+        let (source, connections) = (Arc::new(settings.store_url()), settings.store.connections);
+        let store = Postgres::open_with(source, mode, connections).await.context("store.url: postgres://…")?;
+        return Ok(store);
     }
     let Some(path) = text.strip_prefix("sqlite:") else {
         bail!("store.url: neither sqlite:PATH nor postgres://…");
@@ -262,6 +259,7 @@ fn compose(
     mut connectors: Connectors,
     http: &Http,
     clock: &Arc<dyn Clock>,
+    replicas: &watch::Receiver<u32>,
 ) -> anyhow::Result<(Vec<FiniKey>, Channels)> {
     let mut secrets: Vec<&Secret> = Vec::new();
     let mut channels = BTreeMap::new();
@@ -273,6 +271,7 @@ fn compose(
             secrets.len() - 1
         });
         let platform = connectors.remove(name).with_context(|| format!("channels.{name}: no connector"))?;
+        let limiter = RateLimiter::new(channel.pace(platform.pace()), replicas.clone());
         let channel = Channel {
             name: name.clone(),
             platform,
@@ -282,13 +281,14 @@ fn compose(
             accept: channel.accept.clone(),
             conversations: channel.conversations.clone(),
             replies: channel.replies.clone(),
+            limiter,
             keep: settings.store.keep.0,
             key,
         };
         channels.insert(name.clone(), Arc::new(channel));
     }
     let keys = secrets.into_iter().map(|secret| FiniKey {
-        client: fini_client(settings, secret, http, clock),
+        client: Arc::new(fini_client(settings, secret, http, clock)),
         settle: settings.fini.settle.0,
         max_in_flight: usize::try_from(settings.fini.max_in_flight).unwrap_or(usize::MAX),
     });

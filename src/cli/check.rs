@@ -151,7 +151,7 @@ fn about_platform(error: &SendError) -> String {
     let advice = match error {
         SendError::Credential { .. } => "check the channel's token",
         SendError::Permanent { .. } => "check the channel's keys and api_base",
-        SendError::Retry { .. } | SendError::Unknown { .. } | SendError::Moved { .. } => {
+        SendError::Retry { .. } | SendError::Throttled { .. } | SendError::Unknown { .. } | SendError::Moved { .. } => {
             "check api_base, [http] and the network, then try again"
         }
     };

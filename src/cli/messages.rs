@@ -14,8 +14,8 @@ use crate::app::gateway::open_store;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, ChatKey, MessageId};
 use crate::domain::span::Span;
-use crate::store::sqlite::Mode;
-use crate::store::{Discarded, Filter, MessageState, Retried, Store, Story};
+
+use crate::store::{Discarded, Filter, MessageDetails, MessageState, Mode, Retried, Store};
 
 /// A turn takes a minute or two; what waits longer than this has a reason.
 const STUCK_AFTER: Duration = Duration::from_secs(15 * 60);
@@ -202,7 +202,7 @@ async fn list(loaded: &Loaded, arguments: List) -> Outcome {
     if arguments.state.is_empty() && !arguments.json {
         let states = vec![MessageState::Received, MessageState::Asking, MessageState::Answered];
         let filter = Filter { channel: only, chat, states, since, older_than: None, limit };
-        let waiting: Vec<Story> = store.list(&filter).await?.into_iter().map(with_reason).collect();
+        let waiting: Vec<MessageDetails> = store.list(&filter).await?.into_iter().map(with_reason).collect();
         if let Some(hint) = waiting_hint(&waiting, &found) {
             eprintln!("{hint}");
         }
@@ -212,9 +212,9 @@ async fn list(loaded: &Loaded, arguments: List) -> Outcome {
 
 /// What has not waited long enough to be listed, in channels where something is known to hold it up: a refused key
 /// shows at once, together with all that is behind the one message that it is tried with.
-fn waiting_hint(waiting: &[Story], listed: &[Story]) -> Option<String> {
+fn waiting_hint(waiting: &[MessageDetails], listed: &[MessageDetails]) -> Option<String> {
     let listed: HashSet<MessageId> = listed.iter().map(|story| story.id).collect();
-    let more: Vec<&Story> = waiting.iter().filter(|story| !listed.contains(&story.id)).collect();
+    let more: Vec<&MessageDetails> = waiting.iter().filter(|story| !listed.contains(&story.id)).collect();
     let held_up: HashSet<&ChannelName> =
         more.iter().filter(|story| story.reason.is_some()).map(|story| &story.channel).collect();
     let reasons: BTreeSet<String> = more.iter().filter_map(|story| story.reason.as_deref().map(clean)).collect();
@@ -242,7 +242,7 @@ fn queries(wanted: &[Wanted]) -> Vec<(Vec<MessageState>, Option<Duration>)> {
     queries
 }
 
-fn print(loaded: &Loaded, found: &[Story], wanted: &[Wanted]) {
+fn print(loaded: &Loaded, found: &[MessageDetails], wanted: &[Wanted]) {
     if found.is_empty() {
         let none = if wanted.is_empty() { "no failed, held or stuck messages" } else { "no such messages" };
         eprintln!("{none}");
@@ -279,7 +279,7 @@ fn cut(text: &str) -> String {
 }
 
 async fn show(loaded: &Loaded, arguments: Show) -> Outcome {
-    let Some(story) = store(loaded).await?.story(arguments.id).await? else {
+    let Some(story) = store(loaded).await?.details(arguments.id).await? else {
         return Err(Failure::Run(anyhow!("{}: there is no such message", arguments.id)));
     };
     let story = with_reason(story);

@@ -16,8 +16,8 @@ use crate::domain::id::{ChannelName, MessageId};
 use crate::domain::secret::{Secret, Secrets};
 use crate::http::{self, Http};
 use crate::platform::{self, Sample, SampleOf};
-use crate::store::sqlite::Mode;
-use crate::store::{MessageState, Store};
+
+use crate::store::{MessageState, Mode, Store};
 
 /// How long the connector may take to learn who we are on the platform.
 const PREPARE_WITHIN: Duration = Duration::from_secs(5);
@@ -156,7 +156,7 @@ async fn watch(store: &Arc<dyn Store>, message: MessageId, within: Duration) -> 
     let until = Instant::now() + within;
     let mut told = HashSet::new();
     loop {
-        let story = with_reason(store.story(message).await?.context("the message is gone from the store")?);
+        let story = with_reason(store.details(message).await?.context("the message is gone from the store")?);
         for step in steps(&story) {
             if told.insert(step.what.clone()) {
                 println!("          {}", step.what);

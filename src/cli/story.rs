@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::domain::clock::Timestamp;
 use crate::store::retention::{EXPIRED, EXPIRED_DETAIL};
-use crate::store::{MessageState, PartStory, Story};
+use crate::store::{MessageDetails, MessageState, PartDetails};
 
 /// Something that happened to a message.
 pub struct Step {
@@ -16,7 +16,7 @@ pub struct Step {
 }
 
 /// What happened so far, in order.
-pub fn steps(story: &Story) -> Vec<Step> {
+pub fn steps(story: &MessageDetails) -> Vec<Step> {
     let mut steps = vec![step(Some(story.received_at), "received".to_owned())];
     if let Some(turn) = &story.turn {
         if turn.asked > 0 {
@@ -36,7 +36,7 @@ fn step(at: Option<Timestamp>, what: String) -> Step {
     Step { at, what, text: Vec::new() }
 }
 
-fn part_step(number: usize, part: &PartStory) -> Step {
+fn part_step(number: usize, part: &PartDetails) -> Step {
     let mut what = format!("part {number} ({}) {}", part.kind.as_str(), part.state);
     if let Some(reason) = &part.reason {
         what.push_str(&format!(": {}", clean(reason)));
@@ -64,7 +64,7 @@ fn part_text(part: &Value) -> Vec<String> {
 }
 
 /// The state, with why.
-pub fn state(story: &Story) -> String {
+pub fn state(story: &MessageDetails) -> String {
     let mut text = story.state.as_str().to_owned();
     if let Some(reason) = &story.reason {
         text.push_str(&format!(": {}", clean(reason)));
@@ -80,7 +80,7 @@ pub fn state(story: &Story) -> String {
 }
 
 /// With the reason why its answer is not delivered yet, which the part has.
-pub fn with_reason(mut story: Story) -> Story {
+pub fn with_reason(mut story: MessageDetails) -> MessageDetails {
     if story.state == MessageState::Answered
         && story.reason.is_none()
         && let Some(part) = story.parts.iter().find(|part| part.sent_at.is_none())

@@ -7,12 +7,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::wire::{decode_agents, decode_events, read_json};
-use super::{Agent, Ask, AskError, Conversation, Direction, Event, Page, Query, ReadError, Target};
+use super::{Agent, Api, Ask, AskError, Conversation, Direction, Event, Page, Query, ReadError, Target};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::InteractionId;
 use crate::domain::secret::Secret;
@@ -124,6 +125,21 @@ impl Client {
         judge_read(&response, self.workspace.clock.now())?;
         let read = read_json(&response.body).and_then(decode);
         read.ok_or_else(|| ReadError::NoAnswer(unreadable(&response.body).to_owned()))
+    }
+}
+
+#[async_trait]
+impl Api for Client {
+    async fn generate_answer(&self, ask: &Ask<'_>) -> Result<Vec<Event>, AskError> {
+        Self::generate_answer(self, ask).await
+    }
+
+    async fn list_conversations(&self, query: &Query) -> Result<Page, ReadError> {
+        Self::list_conversations(self, query).await
+    }
+
+    async fn get_conversation(&self, id: &InteractionId) -> Result<Conversation, ReadError> {
+        Self::get_conversation(self, id).await
     }
 }
 

@@ -8,13 +8,14 @@ pub use wire::{Agent, Conversation, Event, EventKind, EventRole, Page};
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde::Deserialize;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{BotId, InteractionId};
 use crate::domain::message::Role;
 use crate::domain::secret::Secret;
-use crate::domain::span::Span;
+use crate::domain::span::{OptionalRate, Span};
 
 /// `[fini]`
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
@@ -30,6 +31,9 @@ pub struct Config {
     pub settle: Span,
     /// Calls at once, per key and process; then chats wait in turn.
     pub max_in_flight: u32,
+    /// In no window of that length more calls of one key, by all that share the store; the bridge stays 5 % below.
+    /// `"none"`: as many as come.
+    pub rate: OptionalRate,
 }
 
 impl Default for Config {
@@ -40,8 +44,22 @@ impl Default for Config {
             timeout: Span::secs(120),
             settle: Span::secs(30),
             max_in_flight: 512,
+            rate: OptionalRate(None),
         }
     }
+}
+
+/// What the workers ask of one workspace of Fini.
+#[async_trait]
+pub trait Api: Send + Sync + 'static {
+    /// The stored message and what was created while handling it, in Fini's order.
+    async fn generate_answer(&self, ask: &Ask<'_>) -> Result<Vec<Event>, AskError>;
+
+    /// One page.
+    async fn list_conversations(&self, query: &Query) -> Result<Page, ReadError>;
+
+    /// An unknown, deleted or foreign id looks like [`ReadError::Failed`] with 500.
+    async fn get_conversation(&self, id: &InteractionId) -> Result<Conversation, ReadError>;
 }
 
 /// One submission to Generate Answer.
@@ -90,6 +108,19 @@ pub enum AskError {
     },
 }
 
+impl AskError {
+    /// A metric label.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotSent(_) => "not_sent",
+            Self::Throttled { .. } => "throttled",
+            Self::Key { .. } => "key_refused",
+            Self::Rejected { .. } => "rejected",
+            Self::Unknown { .. } => "unknown",
+        }
+    }
+}
+
 /// Why a read gave nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
@@ -105,6 +136,19 @@ pub enum ReadError {
     /// Not reached, lost, timed out, unreadable.
     #[error("no answer from Fini: {0}")]
     NoAnswer(String),
+}
+
+impl ReadError {
+    /// A metric label.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Throttled { .. } => "throttled",
+            Self::Key { .. } => "key_refused",
+            Self::Rejected { .. } => "rejected",
+            Self::Failed { .. } => "failed",
+            Self::NoAnswer(_) => "no_answer",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::rate_limit::RateLimiter;
 use crate::domain::id::{BotId, ChannelName};
 use crate::domain::message::Incoming;
 use crate::domain::span::{OptionalRate, OptionalSpan, Rate, Size, Span};
@@ -153,6 +154,8 @@ pub struct Channel {
     pub accept: Vec<Accept>,
     pub conversations: Conversations,
     pub replies: Replies,
+    /// `pace` and `pace_per_chat`
+    pub limiter: RateLimiter,
     /// `store.keep`
     pub keep: Duration,
     /// Which of the Fini keys it uses.

@@ -1,26 +1,25 @@
 //! Outbox → platform: the parts of a chat in their order, each with a receipt. A restart goes on with the part
 //! that has none.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
-use std::collections::HashMap;
-use std::num::NonZeroU32;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 
-use super::Foundation;
+use super::Deps;
+use super::breaker::CircuitBreaker;
 use super::channel::{Channel, OnUnknown};
-use super::dispatch::{Held, Worker};
-use super::gate::{Gate, Room};
-use super::retry::{backoff, insist, told_or};
+use super::dispatch::{ActiveLane, Worker};
+use super::group::ConcurrencyGroup;
+use super::rate_limit::Wait;
+use super::retry::{backoff, retry_after_or, retry_until_written};
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
-use crate::domain::id::{ChannelName, LaneId, PartId};
+use crate::domain::id::PartId;
 use crate::platform::{Delivery, Idempotency, SendError, SendFailure};
-use crate::store::{Next, Outgoing, OutgoingState, SendEnd, StoreError, Work};
+use crate::store::{AfterSend, Head, LaneState, Next, PendingPart, SendEnd, SendState, StoreError, WorkKind};
 
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LONGEST: Duration = Duration::from_secs(300);
@@ -28,204 +27,236 @@ const RETRY_LONGEST: Duration = Duration::from_secs(300);
 const REPORTED_WITHIN: Duration = Duration::from_secs(10);
 /// A platform that sends a part on more often knows no address of the chat. A group moves once.
 const MOST_MOVES: usize = 3;
+/// A lane of a channel that is not configured any more.
+const NO_CHANNEL: Duration = Duration::from_secs(60);
 /// Chats of one channel that are delivered to at once.
 pub const DELIVERIES_AT_ONCE: usize = 64;
-/// Platforms tolerate short bursts above their sustained rate.
-const BURST: NonZeroU32 = NonZeroU32::new(3).unwrap();
 
 pub struct Deliveries {
-    foundation: Arc<Foundation>,
-    rooms: Vec<Room>,
-    paces: HashMap<ChannelName, Paces>,
-    stop: CancellationToken,
+    deps: Arc<Deps>,
+    groups: Vec<Arc<ConcurrencyGroup>>,
 }
 
-struct Paces {
-    channel: DefaultDirectRateLimiter,
-    /// `None`: no gap between the parts of a chat.
-    chat: Option<DefaultKeyedRateLimiter<LaneId>>,
-}
-
-impl Paces {
-    fn new(channel: &Channel) -> Self {
-        let pace = channel.platform.pace();
-        let per_second = NonZeroU32::new(pace.per_second).unwrap_or(NonZeroU32::MIN);
-        let chat = Quota::with_period(pace.per_chat).map(|quota| RateLimiter::keyed(quota.allow_burst(BURST)));
-        Self { channel: RateLimiter::direct(Quota::per_second(per_second)), chat }
-    }
-
-    async fn wait(&self, lane: LaneId) {
-        let clock = DefaultClock::default();
-        if let Some(chat) = &self.chat {
-            while let Err(not_yet) = chat.check_key(&lane) {
-                tokio::time::sleep(not_yet.wait_time_from(clock.now())).await;
-            }
-            if chat.len() > 10_000 {
-                chat.retain_recent();
-            }
-        }
-        while let Err(not_yet) = self.channel.check() {
-            tokio::time::sleep(not_yet.wait_time_from(clock.now())).await;
-        }
-    }
-}
-
-/// Whether the lane's next part may follow at once.
-enum Lane {
-    Kept,
-    /// Its parts have to be read again.
-    Changed,
-    Released,
+/// The parts of one lane on their way.
+struct Outgoing<'o> {
+    deps: &'o Deps,
+    lane: &'o ActiveLane,
+    channel: &'o Channel,
+    group: &'o ConcurrencyGroup,
+    /// The token that came with the lane.
+    token: Option<()>,
+    /// Parts that the platform sent on to another address.
+    moves: Vec<PartId>,
 }
 
 #[async_trait]
 impl Worker for Deliveries {
-    fn work(&self) -> Work {
-        Work::Deliveries
+    fn work(&self) -> WorkKind {
+        WorkKind::Deliveries
     }
 
-    fn rooms(&self) -> &[Room] {
-        &self.rooms
+    fn groups(&self) -> &[Arc<ConcurrencyGroup>] {
+        &self.groups
     }
 
-    async fn run(&self, held: Held) {
-        match self.deliver(&held).await {
-            Ok(()) => {}
-            Err(StoreError::Fenced) => tracing::warn!(chat = %held.lease.chat_ref, "a lane was lost to another holder"),
-            Err(error) => tracing::warn!(chat = %held.lease.chat_ref, %error, "a delivery can't go on now"),
+    async fn run(&self, lane: &ActiveLane, head: Head) -> Result<(), StoreError> {
+        let channel = self.deps.channels.get(&lane.lease.channel);
+        let group = self.groups.iter().find(|group| group.has(&lane.lease.channel));
+        let (Some(channel), Some(group)) = (channel, group) else {
+            return self.deps.store.release(&lane.lease, Next::After(NO_CHANNEL)).await;
+        };
+        let mut outgoing = Outgoing { deps: &self.deps, lane, channel, group, token: Some(()), moves: Vec::new() };
+        let mut parts = match head {
+            Head::Parts { now, parts } => Some((now, parts)),
+            Head::Unread | Head::Turns(_) => None,
+        };
+        let mut attempt = 0;
+        loop {
+            match outgoing.deliver(parts.take()).await {
+                Ok(LaneState::Released) => return Ok(()),
+                Ok(LaneState::Kept | LaneState::Begun) => attempt = 0,
+                Err(error) => {
+                    attempt += 1;
+                    lane.store_is_away(error, attempt).await?;
+                }
+            }
         }
     }
 }
 
 impl Deliveries {
-    pub fn new(foundation: Arc<Foundation>, stop: CancellationToken) -> Self {
-        let room = |channel: &Arc<Channel>| {
-            let gate = Gate::new(channel.name.to_string(), foundation.metrics.clone());
-            Room::new(gate, vec![channel.name.clone()], DELIVERIES_AT_ONCE)
+    /// `wake` is told when there is room for a lane again.
+    pub fn new(deps: &Arc<Deps>, wake: &Arc<Notify>) -> Self {
+        let group = |channel: &Arc<Channel>| {
+            let breaker = CircuitBreaker::new(channel.name.to_string(), deps.metrics.clone());
+            let (channels, paced) = (vec![channel.name.clone()], Some(channel.clone()));
+            ConcurrencyGroup::new(breaker, channels, DELIVERIES_AT_ONCE, paced, wake.clone())
         };
-        let rooms = foundation.channels.values().map(room).collect();
-        let paces = foundation.channels.values().map(|channel| (channel.name.clone(), Paces::new(channel))).collect();
-        Self { foundation, rooms, paces, stop }
+        Self { deps: deps.clone(), groups: deps.channels.values().map(group).collect() }
     }
+}
 
-    async fn deliver(&self, held: &Held) -> Result<(), StoreError> {
-        let store = &self.foundation.store;
-        let channel = self.foundation.channels.get(&held.lease.channel);
-        let room = self.rooms.iter().find(|room| room.has(&held.lease));
-        let (Some(channel), Some(room)) = (channel, room) else {
-            return store.release(&held.lease, Next::After(Duration::from_secs(60))).await;
+impl Outgoing<'_> {
+    /// Sends the lane's parts, until it is given back or they have to be read again. `None`: they have to be read.
+    async fn deliver(&mut self, parts: Option<(Timestamp, Vec<PendingPart>)>) -> Result<LaneState, StoreError> {
+        let (now, parts) = match parts {
+            Some(parts) => parts,
+            None => self.deps.store.pending_parts(&self.lane.lease).await?,
         };
-        let mut moves = Vec::new();
-        'look: loop {
-            let (now, parts) = store.outgoing(&held.lease).await?;
-            if parts.is_empty() {
-                return self.hand_back(held).await.map(drop);
-            }
-            for part in parts {
-                if self.stop.is_cancelled() {
-                    return self.hand_back(held).await.map(drop);
+        if parts.is_empty() {
+            return self.release(Next::WhenNeeded { merge_window: Duration::ZERO }).await;
+        }
+        let mut parts = VecDeque::from(parts);
+        while let Some(part) = parts.pop_front() {
+            match self.one(&part, parts.front(), now).await? {
+                // Its next part is being sent.
+                LaneState::Begun => {
+                    if let Some(next) = parts.front_mut() {
+                        next.state = SendState::Begun;
+                        next.attempts = next.attempts.saturating_add(1);
+                    }
                 }
-                match self.one(held, channel, room, &part, now, &mut moves).await? {
-                    Lane::Kept => {}
-                    Lane::Changed => continue 'look,
-                    Lane::Released => return Ok(()),
-                }
+                LaneState::Kept => return Ok(LaneState::Kept),
+                LaneState::Released => return Ok(LaneState::Released),
             }
         }
+        Ok(LaneState::Kept)
     }
 
-    async fn hand_back(&self, held: &Held) -> Result<Lane, StoreError> {
-        self.foundation.store.release(&held.lease, Next::WhenNeeded { merge_window: Duration::ZERO }).await?;
-        Ok(Lane::Released)
+    async fn release(&self, next: Next) -> Result<LaneState, StoreError> {
+        self.deps.store.release(&self.lane.lease, next).await.map(|()| LaneState::Released)
+    }
+
+    fn take_token(&mut self) -> Result<(), Wait> {
+        match self.token.take() {
+            Some(()) => Ok(()),
+            None => self.group.take_token(self.lane.lease.lane),
+        }
     }
 
     async fn one(
-        &self,
-        held: &Held,
-        channel: &Channel,
-        room: &Room,
-        part: &Outgoing,
+        &mut self,
+        part: &PendingPart,
+        next: Option<&PendingPart>,
         now: Timestamp,
-        moves: &mut Vec<PartId>,
-    ) -> Result<Lane, StoreError> {
+    ) -> Result<LaneState, StoreError> {
+        let channel = self.channel;
         if let Some(end) = stale(channel, part, now) {
-            return self.finish(held, channel, part, end).await;
+            return self.finish(part, end, AfterSend::Release).await;
         }
-        if let OutgoingState::Sending { since } = part.state {
+        if let SendState::Sending { since } = part.state {
             // The process died between the send and its receipt, or the send ended without telling.
             let rest = REPORTED_WITHIN.saturating_sub(now.since(since));
             if channel.platform.idempotency() == Idempotency::Reported && rest > Duration::ZERO {
-                self.foundation.store.release(&held.lease, Next::After(rest)).await?;
-                return Ok(Lane::Released);
+                return self.release(Next::After(rest)).await;
             }
-            if let Some(end) = self.settle_unknown(channel, "no receipt came") {
-                return self.finish(held, channel, part, end).await;
-            }
-        }
-        if let Some(paces) = self.paces.get(&channel.name) {
-            tokio::select! {
-                () = paces.wait(held.lease.lane) => {}
-                // No call is open: another replica may wait here just as well.
-                () = self.stop.cancelled() => return self.hand_back(held).await,
+            if let Some(end) = self.settle_unknown("no receipt came") {
+                return self.finish(part, end, AfterSend::Release).await;
             }
         }
-        self.foundation.store.sending(&held.lease, part.id).await?;
+        if part.state == SendState::Begun {
+            self.token = None;
+        } else {
+            if let Err(Wait(wait)) = self.take_token() {
+                return self.release(Next::After(wait)).await;
+            }
+            self.deps.store.begin_send(&self.lane.lease, part.id).await?;
+        }
         failpoint::reach("delivery.sending");
-        if !held.is_fresh() {
-            return Err(StoreError::Fenced);
-        }
+        self.lane.fresh().await;
         let delivery = Delivery { id: part.id, address: &part.address, part: &part.part };
-        let SendFailure { error, detail } = match channel.platform.send(delivery).await {
+        match channel.platform.send(delivery).await {
             Ok(receipt) => {
                 failpoint::reach("delivery.taken");
-                room.gate.worked();
-                return self.finish(held, channel, part, SendEnd::Sent(receipt)).await;
+                self.group.breaker.on_success();
+                channel.limiter.taken();
+                self.sent(part, SendEnd::Sent(receipt), next, now).await
             }
-            Err(failure) => failure,
-        };
-        tracing::info!(chat = %held.lease.chat_ref, channel = %channel.name, part = %part.id, %error, "not delivered");
-        let attempt = part.attempts.saturating_add(1);
+            Err(failure) => self.not_sent(part, failure).await,
+        }
+    }
+
+    /// The next part follows at once, if there is a token for it and nothing else to be done about it.
+    async fn sent(
+        &mut self,
+        part: &PendingPart,
+        end: SendEnd,
+        next: Option<&PendingPart>,
+        now: Timestamp,
+    ) -> Result<LaneState, StoreError> {
+        let Some(next) = next else { return self.finish(part, end, AfterSend::Release).await };
+        if next.state != SendState::Pending || stale(self.channel, next, now).is_some() {
+            return self.finish(part, end, AfterSend::Keep).await;
+        }
+        match self.take_token() {
+            Ok(()) => {
+                let state = self.finish(part, end, AfterSend::Begin(next.id)).await?;
+                if state != LaneState::Begun {
+                    self.token = Some(());
+                }
+                Ok(state)
+            }
+            Err(Wait(wait)) => {
+                self.finish(part, end, AfterSend::Keep).await?;
+                self.release(Next::After(wait)).await
+            }
+        }
+    }
+
+    async fn not_sent(&mut self, part: &PendingPart, failure: SendFailure) -> Result<LaneState, StoreError> {
+        let SendFailure { error, detail } = failure;
+        let (lease, channel, breaker) = (&self.lane.lease, self.channel, &self.group.breaker);
+        tracing::info!(chat = %lease.chat_ref, channel = %channel.name, part = %part.id, %error, "not delivered");
+        let attempt = part.attempts.saturating_add(u32::from(part.state != SendState::Begun));
         let end = match error {
             SendError::Retry { reason, after } => {
-                SendEnd::Deferred { after: told_or(after, RETRY_FIRST, RETRY_LONGEST, attempt), reason, detail }
+                SendEnd::Deferred { after: retry_after_or(after, RETRY_FIRST, RETRY_LONGEST, attempt), reason, detail }
+            }
+            SendError::Throttled { reason, after, scope } => {
+                let after = retry_after_or(after, RETRY_FIRST, RETRY_LONGEST, attempt);
+                channel.limiter.throttled(lease.lane, scope, after);
+                SendEnd::Deferred { after, reason, detail }
             }
             SendError::Credential { reason } => {
-                room.gate.refused();
+                breaker.on_auth_failure();
                 SendEnd::Deferred { after: Duration::ZERO, reason, detail }
             }
             SendError::Permanent { reason } => {
-                room.gate.worked();
+                breaker.on_success();
                 let detail = detail.unwrap_or_else(|| format!("The bridge did not send it: {reason}."));
                 SendEnd::Failed { reason, detail }
             }
             // It stays as a send that was begun, for the platform's own word to settle.
             SendError::Unknown { .. } if channel.platform.idempotency() == Idempotency::Reported => {
-                self.foundation.metrics.delivery(channel.name.as_str(), "deferred");
+                self.deps.metrics.delivery(channel.name.as_str(), "deferred");
                 let wait = REPORTED_WITHIN.max(backoff(RETRY_FIRST, RETRY_LONGEST, attempt));
-                self.foundation.store.release(&held.lease, Next::After(wait)).await?;
-                return Ok(Lane::Released);
+                return self.release(Next::After(wait)).await;
             }
-            SendError::Unknown { reason } => self.settle_unknown(channel, &reason).unwrap_or_else(|| {
-                SendEnd::Deferred { after: backoff(RETRY_FIRST, RETRY_LONGEST, attempt), reason, detail }
+            SendError::Unknown { reason } => self.settle_unknown(&reason).unwrap_or_else(|| SendEnd::Deferred {
+                after: backoff(RETRY_FIRST, RETRY_LONGEST, attempt),
+                reason,
+                detail,
             }),
             SendError::Moved { address } => {
-                moves.push(part.id);
-                let is_lost = moves.iter().filter(|id| **id == part.id).count() > MOST_MOVES;
+                self.moves.push(part.id);
+                let is_lost = self.moves.iter().filter(|id| **id == part.id).count() > MOST_MOVES;
                 if address != part.address && !is_lost {
-                    insist(|| self.foundation.store.moved(&held.lease, part.id, &address)).await?;
-                    return Ok(Lane::Changed);
+                    retry_until_written(|| self.deps.store.moved(lease, part.id, &address)).await?;
+                    // The platform took nothing of it.
+                    self.token = Some(());
+                    return Ok(LaneState::Kept);
                 }
-                room.gate.worked();
+                breaker.on_success();
                 let detail = "The platform says again and again that the chat has moved.".to_owned();
                 SendEnd::Failed { reason: "moved_again".to_owned(), detail }
             }
         };
-        self.finish(held, channel, part, end).await
+        self.finish(part, end, AfterSend::Release).await
     }
 
     /// `None`: it may be sent again. Counted, case by case.
-    fn settle_unknown(&self, channel: &Channel, reason: &str) -> Option<SendEnd> {
-        let metrics = &self.foundation.metrics;
+    fn settle_unknown(&self, reason: &str) -> Option<SendEnd> {
+        let (metrics, channel) = (&self.deps.metrics, self.channel);
         if channel.platform.idempotency() == Idempotency::Key {
             metrics.unknown_send(channel.name.as_str(), "resent_with_key");
             return None;
@@ -243,25 +274,27 @@ impl Deliveries {
         }
     }
 
-    async fn finish(&self, held: &Held, channel: &Channel, part: &Outgoing, end: SendEnd) -> Result<Lane, StoreError> {
-        let (label, lane) = match &end {
-            SendEnd::Sent(_) => ("sent", Lane::Kept),
-            SendEnd::Failed { .. } => ("failed", Lane::Changed),
-            SendEnd::Held { .. } => ("held", Lane::Changed),
-            SendEnd::Deferred { .. } => ("deferred", Lane::Released),
+    async fn finish(&self, part: &PendingPart, end: SendEnd, after: AfterSend) -> Result<LaneState, StoreError> {
+        let label = match &end {
+            SendEnd::Sent(_) => "sent",
+            SendEnd::Failed { .. } => "failed",
+            SendEnd::Held { .. } => "held",
+            SendEnd::Deferred { .. } => "deferred",
         };
-        insist(|| self.foundation.store.sent(&held.lease, part.id, &end)).await?;
+        let store = &self.deps.store;
+        let state = retry_until_written(|| store.finish_send(&self.lane.lease, part.id, &end, after)).await?;
         failpoint::reach("delivery.sent");
-        self.foundation.metrics.delivery(channel.name.as_str(), label);
+        self.deps.metrics.delivery(self.channel.name.as_str(), label);
         if let SendEnd::Failed { reason, .. } | SendEnd::Held { reason, .. } = &end {
-            tracing::warn!(chat = %held.lease.chat_ref, channel = %channel.name, part = %part.id, reason, "a part failed for good");
+            let (chat, channel) = (&self.lane.lease.chat_ref, &self.channel.name);
+            tracing::warn!(%chat, %channel, part = %part.id, reason, "a part failed for good");
         }
-        Ok(lane)
+        Ok(state)
     }
 }
 
 /// An answer that nobody should get any more: the chat has moved on.
-fn stale(channel: &Channel, part: &Outgoing, now: Timestamp) -> Option<SendEnd> {
+fn stale(channel: &Channel, part: &PendingPart, now: Timestamp) -> Option<SendEnd> {
     let age = now.since(part.answered_at);
     let (reason, key) = if age > channel.replies.max_age.0 {
         ("too_old", "max_age")

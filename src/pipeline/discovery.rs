@@ -6,13 +6,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::time::Instant;
 
-use super::Foundation;
+use super::Deps;
+use super::mapping::Mapping;
 use super::plan::REFERENCE_ATTRIBUTE;
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
@@ -39,9 +39,10 @@ const NEW: Duration = Duration::from_secs(3600);
 /// List reaches back 90 days at most in one query.
 pub const LIST_REACH: Duration = Duration::from_secs(89 * 24 * 3600);
 
-type Place = (LaneId, u32);
+/// A chat's conversation of one generation.
+type ConversationKey = (LaneId, u32);
 
-struct Wanted {
+struct PendingDiscovery {
     conversation: Conversation,
     asked_for: Instant,
     /// Since when this process looks for it, as far as it is let.
@@ -58,56 +59,46 @@ pub enum Search {
     /// Whole sweeps so far that didn't show it, and how long this process has looked.
     Looking { looks: u32, looked: Duration },
     /// It can't be found: the list is refused, or the id belongs to another chat.
-    Hopeless,
+    Unfindable,
 }
 
 #[derive(Default)]
 struct State {
-    wanted: HashMap<Place, Wanted>,
-    refused: HashSet<Place>,
+    wanted: HashMap<ConversationKey, PendingDiscovery>,
+    refused: HashSet<ConversationKey>,
     /// The key may not list: nobody waits before this has passed.
     list_refused: Option<Instant>,
 }
 
 /// The search for one Fini key.
 pub struct Discovery {
-    foundation: Arc<Foundation>,
+    deps: Arc<Deps>,
+    mapping: Arc<Mapping>,
     key: usize,
     state: Mutex<State>,
     wake: Notify,
 }
 
-pub fn start(foundation: &Arc<Foundation>, tasks: &TaskTracker, stop: &CancellationToken) -> Vec<Arc<Discovery>> {
-    let begin = |key| {
-        let discovery =
-            Arc::new(Discovery { foundation: foundation.clone(), key, state: Mutex::default(), wake: Notify::new() });
-        let (running, stop) = (discovery.clone(), stop.clone());
-        tasks.spawn(async move {
-            tokio::select! {
-                () = running.run() => {}
-                () = stop.cancelled() => {}
-            }
-        });
-        discovery
-    };
-    (0..foundation.keys.len()).map(begin).collect()
-}
-
 impl Discovery {
+    pub fn new(deps: &Arc<Deps>, mapping: &Arc<Mapping>, key: usize) -> Arc<Self> {
+        let (deps, mapping) = (deps.clone(), mapping.clone());
+        Arc::new(Self { deps, mapping, key, state: Mutex::default(), wake: Notify::new() })
+    }
+
     /// Looks for the conversation from now on, if it doesn't already.
     pub fn want(&self, conversation: Conversation) -> Search {
-        let place = (conversation.lane, conversation.generation);
+        let key = (conversation.lane, conversation.generation);
         let Ok(mut state) = self.state.lock() else {
             return Search::Looking { looks: 0, looked: Duration::ZERO };
         };
         let now = Instant::now();
-        if state.list_refused.is_some_and(|until| now < until) || state.refused.contains(&place) {
-            return Search::Hopeless;
+        if state.list_refused.is_some_and(|until| now < until) || state.refused.contains(&key) {
+            return Search::Unfindable;
         }
         let mut new = false;
-        let wanted = state.wanted.entry(place).or_insert_with(|| {
+        let wanted = state.wanted.entry(key).or_insert_with(|| {
             new = true;
-            Wanted {
+            PendingDiscovery {
                 conversation: conversation.clone(),
                 asked_for: now,
                 begun: now,
@@ -126,7 +117,7 @@ impl Discovery {
         search
     }
 
-    async fn run(&self) {
+    pub async fn run(&self) {
         let mut last_sweep: Option<Instant> = None;
         let mut failures = 0;
         loop {
@@ -137,7 +128,7 @@ impl Discovery {
             };
             let due = last_sweep.map_or(due, |last| due.max(last + BETWEEN_SWEEPS));
             tokio::select! {
-                () = tokio::time::sleep_until(due.into()) => {}
+                () = tokio::time::sleep_until(due) => {}
                 // Another is wanted, perhaps sooner.
                 () = self.wake.notified() => continue,
             }
@@ -158,7 +149,7 @@ impl Discovery {
             _ => super::retry::backoff(Duration::from_secs(1), Duration::from_secs(30), failures),
         };
         // By its code: Fini's own words may quote what they like.
-        tracing::warn!(outcome = super::lookup::read_outcome(error), "conversations can't be listed");
+        tracing::warn!(outcome = error.code(), "conversations can't be listed");
         let Ok(mut state) = self.state.lock() else { return };
         if let ReadError::Key { status: 403, .. } = error {
             // Nobody waits for what can't come; after a while the next chat that wants its id tries again.
@@ -182,7 +173,7 @@ impl Discovery {
             Ok(state) => state.wanted.values().map(|wanted| wanted.conversation.clone()).collect(),
             Err(_) => return Ok(()),
         };
-        let now = self.foundation.clock.now();
+        let now = self.deps.clock.now();
         let is_new = |conversation: &Conversation| began(conversation, now) >= now.minus(NEW);
         let (new, old): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_new);
         for searched in [new, old] {
@@ -209,7 +200,7 @@ impl Discovery {
             agent: agents.iter().next().filter(|_| agents.len() == 1).map(|agent| (*agent).clone()),
             ..Query::default()
         };
-        let mut found: HashSet<Place> = HashSet::new();
+        let mut found: HashSet<ConversationKey> = HashSet::new();
         for _ in 0..MOST_PAGES {
             let page = match self.list(&query).await {
                 // Ids are opaque to us: an agent that the filter refuses is looked for without it.
@@ -234,9 +225,7 @@ impl Discovery {
         }
         let Ok(mut state) = self.state.lock() else { return Ok(()) };
         let now = Instant::now();
-        state
-            .wanted
-            .retain(|place, wanted| !found.contains(place) && now.duration_since(wanted.asked_for) < FORGET_AFTER);
+        state.wanted.retain(|key, wanted| !found.contains(key) && now.duration_since(wanted.asked_for) < FORGET_AFTER);
         for conversation in searched {
             if let Some(wanted) = state.wanted.get_mut(&(conversation.lane, conversation.generation))
                 && wanted.next_look <= begun
@@ -250,21 +239,24 @@ impl Discovery {
     }
 
     async fn list(&self, query: &Query) -> Result<fini::Page, ReadError> {
-        let Some(key) = self.foundation.keys.get(self.key) else {
+        let Some(key) = self.deps.keys.get(self.key) else {
             return Err(ReadError::NoAnswer("no such key".to_owned()));
         };
         let begun = Instant::now();
         let page = key.client.list_conversations(query).await;
-        let outcome = page.as_ref().map_or_else(super::lookup::read_outcome, |_| "ok");
-        self.foundation.metrics.fini_call("list_conversations", outcome, begun.elapsed());
+        let outcome = page.as_ref().map_or_else(ReadError::code, |_| "ok");
+        self.deps.metrics.fini_call("list_conversations", outcome, begun.elapsed());
         page
     }
 
     async fn adopt(&self, ours: &Conversation, listed: &fini::Conversation) {
         failpoint::reach("discovery.found");
-        let metrics = &self.foundation.metrics;
-        match self.foundation.store.adopt(ours.lane, ours.generation, &listed.id).await {
-            Ok(Adopted::Yes) => metrics.conversation(ours.channel.as_str(), "discovered"),
+        let metrics = &self.deps.metrics;
+        match self.deps.store.adopt(ours.lane, ours.generation, &listed.id).await {
+            Ok(Adopted::Yes) => {
+                metrics.conversation(ours.channel.as_str(), "discovered");
+                self.mapping.insert(ours.lane, ours.generation, listed.id.clone()).await;
+            }
             Ok(Adopted::Known) => {}
             Ok(Adopted::HeldByAnother) => {
                 tracing::error!(

@@ -1,241 +1,385 @@
-//! Leases lanes that are due, gives each to a task of its own, and keeps the leases alive meanwhile.
+//! Gives lanes to tasks: those that a commit has leased for this process, and those that a look finds due.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
-use tokio::time::MissedTickBehavior;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::delivery::Deliveries;
+use super::group::{ConcurrencyGroup, Permit};
+use super::membership::Membership;
+use super::rate_limit::Wait;
+use super::response_waiters::ResponseWaiters;
+use super::retry::{retry_until_written, store_backoff};
+use super::turn::Turns;
 use crate::domain::failpoint;
-use crate::domain::id::{LaneId, Owner};
-use crate::store::{Lease, Renewed, Store, Want, Work};
+use crate::domain::id::{ChannelName, LaneId, MessageId};
+use crate::store::{self, Due, Head, Lease, LeaseRequest, LeasedLane, Next, Store, StoreError, WorkKind};
 
-use super::gate::{Place, Room};
+/// Nothing tells of what another process put into the store: look at least this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// What is due and can't be had is being written in by somebody.
+const BUSY: Duration = Duration::from_millis(20);
+/// A lane whose task ended without giving it back is tried again after this.
+const AFTER_DEFECT: Duration = Duration::from_secs(5);
+/// While this process ends it still does what becomes due so soon.
+const DRAIN_AHEAD: Duration = Duration::from_secs(2);
 
 /// A kind of work in lanes.
 #[async_trait]
 pub trait Worker: Send + Sync + 'static {
-    fn work(&self) -> Work;
+    fn work(&self) -> WorkKind;
 
-    fn rooms(&self) -> &[Room];
+    fn groups(&self) -> &[Arc<ConcurrencyGroup>];
 
-    /// Does what is due in the lane and releases it.
-    async fn run(&self, held: Held);
+    /// Does what is due in the lane and gives it back. There is a token for what comes first.
+    async fn run(&self, lane: &ActiveLane, head: Head) -> Result<(), StoreError>;
 }
 
 /// A lane in hand.
-pub struct Held {
+pub struct ActiveLane {
     pub lease: Lease,
-    valid_until: Arc<Mutex<Instant>>,
+    membership: Arc<Membership>,
+    stop: CancellationToken,
 }
 
-impl Held {
-    /// Whether the lease is still ours for long enough to begin a call. A process that was frozen finds here
-    /// that it slept through its lease, before it does anything that can't be undone.
-    pub fn is_fresh(&self) -> bool {
-        self.valid_until.lock().is_ok_and(|until| *until > Instant::now() + Duration::from_millis(500))
-    }
-}
-
-#[derive(Clone)]
-pub struct Leasing {
-    pub store: Arc<dyn Store>,
-    pub owner: Owner,
-    pub ttl: Duration,
-    pub stop: CancellationToken,
-    pub abort: CancellationToken,
-    pub tasks: TaskTracker,
-}
-
-struct InHand {
-    lease: Lease,
-    valid_until: Arc<Mutex<Instant>>,
-    lost: CancellationToken,
-}
-
-impl InHand {
-    /// `until`: how long the lease would hold if it were prolonged now.
-    fn is_due(&self, until: Instant, ttl: Duration) -> bool {
-        self.valid_until.lock().is_ok_and(|valid_until| *valid_until + ttl / 3 <= until)
+impl ActiveLane {
+    /// Until this process may begin a call in the lane: at once, mostly.
+    pub async fn fresh(&self) {
+        self.membership.fresh().await;
     }
 
-    fn is_valid_until(&self, until: Instant) {
-        if let Ok(mut valid_until) = self.valid_until.lock() {
-            *valid_until = until;
+    /// Nothing new shall begin.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// After a step that the store could not do: the lane stays in hand, and the step is done again. While this process
+    /// ends, whoever takes over does it.
+    pub async fn store_is_away(&self, error: StoreError, attempt: u32) -> Result<(), StoreError> {
+        if !matches!(error, StoreError::Unavailable(_)) || self.is_stopping() {
+            return Err(error);
+        }
+        if attempt == 1 {
+            tracing::warn!(chat = %self.lease.chat_ref, %error, "a chat waits for the store");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(store_backoff(attempt)) => Ok(()),
+            () = self.stop.cancelled() => Err(error),
         }
     }
 }
 
-type Hand = Arc<Mutex<HashMap<LaneId, InHand>>>;
+/// All lanes of one kind of work that this process works in.
+pub struct Pool<W> {
+    pub worker: W,
+    store: Arc<dyn Store>,
+    runtime: Handle,
+    tasks: TaskTracker,
+    active: AtomicUsize,
+    /// No new lanes.
+    stop: CancellationToken,
+    /// No new lanes but those that are due by now.
+    drain: CancellationToken,
+    /// Everything ends now.
+    abort: CancellationToken,
+    /// Look now.
+    wake: Arc<Notify>,
+    /// Something is due then; told when that is sooner than before.
+    next_due: Mutex<Option<Instant>>,
+    sooner: Notify,
+}
 
-/// Nothing rings for what another process put into the store: look at least this often.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-const BUSY: Duration = Duration::from_millis(20);
+impl<W: Worker> Pool<W> {
+    /// `wake` is what the worker's groups tell when there is room.
+    pub fn new(worker: W, store: Arc<dyn Store>, wake: Arc<Notify>, abort: CancellationToken) -> Self {
+        Self {
+            worker,
+            store,
+            runtime: Handle::current(),
+            tasks: TaskTracker::new(),
+            active: AtomicUsize::new(0),
+            stop: CancellationToken::new(),
+            drain: CancellationToken::new(),
+            abort,
+            wake,
+            next_due: Mutex::default(),
+            sooner: Notify::new(),
+        }
+    }
 
-pub async fn run<W: Worker>(worker: Arc<W>, leasing: Leasing) {
-    let work = worker.work();
-    let bells = leasing.store.bells();
-    let mut bell = match work {
-        Work::Turns => bells.turns,
-        Work::Deliveries => bells.deliveries,
-    };
-    let hand: Hand = Arc::default();
-    let freed = Arc::new(Notify::new());
-    let renewing = leasing.tasks.spawn(renew(hand.clone(), leasing.clone()));
-    let mut is_away = false;
+    fn group(&self, channel: &ChannelName) -> Option<&Arc<ConcurrencyGroup>> {
+        self.worker.groups().iter().find(|group| group.has(channel))
+    }
 
-    while !leasing.stop.is_cancelled() {
-        // Leases that ran out while the store was away are still in hand: they come before others', and before our own
-        // look for lanes, which would take them from those who work in them.
-        is_away = is_away && !prolong(&hand, &leasing).await;
-        bell.mark_unchanged();
-        let wants: Vec<Want> = worker.rooms().iter().filter_map(Room::want).collect();
-        let opens = worker.rooms().iter().filter_map(|room| room.gate.opens_in()).min();
-        let mut pause = opens.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN);
-        if !wants.is_empty() && !is_away {
-            let begun = Instant::now();
-            match leasing.store.lease(work, &leasing.owner, &wants, leasing.ttl).await {
-                Ok(leases) if leases.is_empty() => {
-                    let channels: Vec<_> = wants.into_iter().flat_map(|want| want.channels).collect();
-                    if let Ok(Some(due)) = leasing.store.next_due(work, &channels).await {
-                        // Rounded up: a look a moment too early would find nothing and look again at once. What
-                        // is due and can't be had is being written in by somebody.
-                        let due = if due.is_zero() { BUSY } else { due + Duration::from_millis(1) };
-                        pause = pause.min(due);
+    fn admit(&self, channel: &ChannelName, lane: LaneId) -> Option<Permit> {
+        if self.stop.is_cancelled() {
+            return None;
+        }
+        self.group(channel)?.try_acquire(lane)
+    }
+
+    fn due_in(&self, after: Duration) {
+        if after.is_zero() {
+            self.wake.notify_one();
+        } else if after < LOOK_AGAIN {
+            let at = Instant::now() + after;
+            let mut due = self.next_due.lock().unwrap_or_else(PoisonError::into_inner);
+            if due.is_none_or(|due| at < due) {
+                *due = Some(at);
+                self.sooner.notify_one();
+            }
+        }
+    }
+
+    fn begin(self: &Arc<Self>, membership: &Arc<Membership>, leased: LeasedLane) {
+        failpoint::reach("lane.leased");
+        let LeasedLane { lease, permit, head } = leased;
+        let mut guard = LaneGuard::new(self, &lease, Some(AFTER_DEFECT));
+        let lane = ActiveLane { lease, membership: membership.clone(), stop: self.stop.clone() };
+        let task = async move {
+            let _permit = permit;
+            let ended = tokio::select! {
+                ended = guard.pool.worker.run(&lane, head) => ended,
+                () = lane.membership.lost.cancelled() => Err(StoreError::Fenced),
+                () = guard.pool.abort.cancelled() => Ok(()),
+            };
+            let is_left = match &ended {
+                Ok(()) | Err(StoreError::Fenced) => true,
+                Err(_) => lane.is_stopping(),
+            };
+            if is_left {
+                guard.disarm();
+            }
+            if let Err(error) = ended {
+                tracing::warn!(chat = %lane.lease.chat_ref, %error, "the work in a chat can't go on here");
+            }
+        };
+        self.tasks.spawn_on(task, &self.runtime);
+    }
+
+    /// Looks for what is due, again and again, until there is to be no new work.
+    async fn run(self: Arc<Self>, membership: watch::Receiver<Arc<Membership>>) {
+        let mut is_away = false;
+        while !self.stop.is_cancelled() {
+            let current = membership.borrow().clone();
+            let looked = tokio::select! {
+                looked = self.look(&current) => looked,
+                () = current.lost.cancelled() => Ok(Some(Duration::ZERO)),
+                () = self.stop.cancelled() => return,
+            };
+            let is_idle = self.active.load(Ordering::SeqCst) == 0;
+            let pause = match looked {
+                Ok(next) => {
+                    is_away = false;
+                    if self.drain.is_cancelled() && is_idle && next.is_none_or(|next| next > DRAIN_AHEAD) {
+                        self.stop.cancel();
                     }
-                }
-                Ok(leases) => {
-                    failpoint::reach("lane.leased");
-                    for lease in leases {
-                        let until = begun + leasing.ttl;
-                        begin(&worker, lease, until, &leasing, &hand, &freed);
-                    }
-                    continue;
+                    next.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)
                 }
                 Err(error) => {
-                    is_away = true;
-                    tracing::warn!(%error, "lanes can't be leased");
+                    if !std::mem::replace(&mut is_away, true) {
+                        tracing::warn!(%error, "chats that are due can't be looked for");
+                    }
+                    if self.drain.is_cancelled() && is_idle {
+                        self.stop.cancel();
+                    }
+                    LOOK_AGAIN
+                }
+            };
+            tokio::select! {
+                () = self.pause(Instant::now() + pause) => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Takes what is due, as far as there is room, and tells when to look again at the latest.
+    async fn look(self: &Arc<Self>, membership: &Arc<Membership>) -> Result<Option<Duration>, StoreError> {
+        membership.fresh().await;
+        *self.next_due.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let groups = self.worker.groups();
+        let opens = groups.iter().filter_map(|group| group.opens_in()).min();
+        let mut reserved: Vec<_> = groups.iter().map(|group| (group, group.reserve())).collect();
+        reserved.retain(|(_, permits)| !permits.is_empty());
+        if reserved.is_empty() {
+            return Ok(opens);
+        }
+        let request = |(group, permits): &(&Arc<ConcurrencyGroup>, Vec<Permit>)| LeaseRequest {
+            channels: group.channels().to_vec(),
+            limit: permits.len(),
+        };
+        let requests: Vec<_> = reserved.iter().map(request).collect();
+        let Due { leases, next } = self.store.lease(self.worker.work(), &membership.owner, &requests).await?;
+        let has_found = !leases.is_empty();
+        for lease in leases {
+            let group = reserved.iter_mut().find(|(group, _)| group.has(&lease.channel));
+            let Some((group, permit)) = group.and_then(|(group, permits)| Some((group, permits.pop()?))) else {
+                LaneGuard::new(self, &lease, Some(AFTER_DEFECT));
+                continue;
+            };
+            match group.take_token(lease.lane) {
+                Ok(()) => {
+                    let permit = store::Permit::new(permit);
+                    self.begin(membership, LeasedLane { lease, permit, head: Head::Unread });
+                }
+                Err(Wait(wait)) => drop(LaneGuard::new(self, &lease, Some(wait))),
+            }
+        }
+        for ((group, permits), request) in reserved.iter().zip(&requests) {
+            group.looked(request.limit - permits.len(), request.limit);
+        }
+        if has_found {
+            return Ok(Some(Duration::ZERO));
+        }
+        // Rounded up: a look a moment too early would find nothing and look again at once.
+        let next = next.map(|next| if next.is_zero() { BUSY } else { next + Duration::from_millis(1) });
+        Ok(next.into_iter().chain(opens).min())
+    }
+
+    async fn pause(&self, until: Instant) {
+        loop {
+            let due = *self.next_due.lock().unwrap_or_else(PoisonError::into_inner);
+            tokio::select! {
+                () = self.wake.notified() => return,
+                () = tokio::time::sleep_until(due.map_or(until, |due| due.min(until))) => return,
+                () = self.sooner.notified() => {}
+            }
+        }
+    }
+
+    /// No new lanes; returns when those in hand have been given back.
+    async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// The same, and what is due by now is still done.
+    async fn drain(&self) {
+        self.drain.cancel();
+        self.wake.notify_one();
+        self.stop.cancelled().await;
+        self.stop().await;
+    }
+}
+
+/// Gives a lane back whose task ended without doing so: one that nobody works in would stop its chat for good.
+struct LaneGuard<W: Worker> {
+    pool: Arc<Pool<W>>,
+    lease: Lease,
+    /// `None`: it has been given back, or is somebody else's.
+    release_after: Option<Duration>,
+}
+
+impl<W: Worker> LaneGuard<W> {
+    fn new(pool: &Arc<Pool<W>>, lease: &Lease, release_after: Option<Duration>) -> Self {
+        pool.active.fetch_add(1, Ordering::SeqCst);
+        Self { pool: pool.clone(), lease: lease.clone(), release_after }
+    }
+
+    fn disarm(&mut self) {
+        self.release_after = None;
+    }
+}
+
+impl<W: Worker> Drop for LaneGuard<W> {
+    fn drop(&mut self) {
+        if let Some(after) = self.release_after {
+            let (store, lease, abort) = (self.pool.store.clone(), self.lease.clone(), self.pool.abort.clone());
+            let release = async move {
+                tokio::select! {
+                    _ = retry_until_written(|| store.release(&lease, Next::After(after))) => {}
+                    () = abort.cancelled() => {}
+                }
+            };
+            self.pool.tasks.spawn_on(release, &self.pool.runtime);
+        }
+        if self.pool.active.fetch_sub(1, Ordering::SeqCst) == 1 && self.pool.drain.is_cancelled() {
+            self.pool.wake.notify_one();
+        }
+    }
+}
+
+/// Both kinds of work.
+pub struct Pools {
+    pub turns: Arc<Pool<Turns>>,
+    pub deliveries: Arc<Pool<Deliveries>>,
+}
+
+impl Pools {
+    pub fn start(&self, membership: &watch::Receiver<Arc<Membership>>, tasks: &TaskTracker) {
+        tasks.spawn(self.turns.clone().run(membership.clone()));
+        tasks.spawn(self.deliveries.clone().run(membership.clone()));
+    }
+
+    pub async fn stop(&self) {
+        self.turns.stop().await;
+        self.deliveries.stop().await;
+    }
+
+    /// Turns end first, then what they answered is delivered. Where others share the store, they deliver what this
+    /// process has not in hand.
+    pub async fn drain(&self, replicas: u32) {
+        self.turns.stop().await;
+        if replicas > 1 {
+            self.deliveries.stop().await;
+        } else {
+            self.deliveries.drain().await;
+        }
+    }
+}
+
+/// This process as its store sees it, for as long as it has one name.
+pub struct StoreDispatcher {
+    pub membership: Arc<Membership>,
+    pub waiters: Arc<ResponseWaiters>,
+    /// The store outlives the workers.
+    pub turns: Weak<Pool<Turns>>,
+    pub deliveries: Weak<Pool<Deliveries>>,
+}
+
+impl store::Dispatcher for StoreDispatcher {
+    fn admit(&self, work: WorkKind, channel: &ChannelName, lane: LaneId) -> Option<store::Permit> {
+        if !self.membership.is_fresh() {
+            return None;
+        }
+        let permit = match work {
+            WorkKind::Turns => self.turns.upgrade()?.admit(channel, lane),
+            WorkKind::Deliveries => self.deliveries.upgrade()?.admit(channel, lane),
+        };
+        permit.map(store::Permit::new)
+    }
+
+    fn start(&self, leased: LeasedLane) {
+        match leased.lease.work {
+            WorkKind::Turns => {
+                if let Some(turns) = self.turns.upgrade() {
+                    turns.begin(&self.membership, leased);
+                }
+            }
+            WorkKind::Deliveries => {
+                if let Some(deliveries) = self.deliveries.upgrade() {
+                    deliveries.begin(&self.membership, leased);
                 }
             }
         }
-        tokio::select! {
-            _ = leasing.stop.cancelled() => {}
-            _ = bell.changed() => {}
-            () = freed.notified() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
     }
-    // The last tasks still need their leases renewed.
-    while hand.lock().is_ok_and(|hand| !hand.is_empty()) && !leasing.abort.is_cancelled() {
-        tokio::select! {
-            () = freed.notified() => {}
-            () = leasing.abort.cancelled() => {}
-        }
-    }
-    renewing.abort();
-}
 
-fn begin<W: Worker>(
-    worker: &Arc<W>,
-    lease: Lease,
-    until: Instant,
-    leasing: &Leasing,
-    hand: &Hand,
-    freed: &Arc<Notify>,
-) {
-    let valid_until = Arc::new(Mutex::new(until));
-    let lost = CancellationToken::new();
-    let lane = lease.lane;
-    let place = worker.rooms().iter().find(|room| room.has(&lease)).map(Room::enter);
-    if let Ok(mut hand) = hand.lock() {
-        let held = InHand { lease: lease.clone(), valid_until: valid_until.clone(), lost: lost.clone() };
-        if let Some(earlier) = hand.insert(lane, held) {
-            earlier.lost.cancel();
+    fn due_in(&self, work: WorkKind, after: Duration) {
+        match work {
+            WorkKind::Turns => self.turns.upgrade().into_iter().for_each(|turns| turns.due_in(after)),
+            WorkKind::Deliveries => self.deliveries.upgrade().into_iter().for_each(|pool| pool.due_in(after)),
         }
     }
-    let leaving = Leaving { lane, fence: lease.fence, place, hand: hand.clone(), freed: freed.clone() };
-    let (worker, abort) = (worker.clone(), leasing.abort.clone());
-    leasing.tasks.spawn(async move {
-        let _leaving = leaving;
-        tokio::select! {
-            () = worker.run(Held { lease, valid_until }) => {}
-            // Whoever holds the lane now goes on from what is written down.
-            () = lost.cancelled() => {}
-            () = abort.cancelled() => {}
-        }
-    });
-}
 
-/// Gives the lane out of hand however its task ends: a lease that goes on being renewed for a task that
-/// panicked would stop its chat for good.
-struct Leaving {
-    lane: LaneId,
-    fence: i64,
-    place: Option<Place>,
-    hand: Hand,
-    freed: Arc<Notify>,
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        if let Ok(mut hand) = self.hand.lock()
-            && hand.get(&self.lane).is_some_and(|entry| entry.lease.fence == self.fence)
-        {
-            hand.remove(&self.lane);
-        }
-        drop(self.place.take());
-        self.freed.notify_one();
+    fn turn_ended(&self, messages: &[MessageId]) {
+        self.waiters.turn_ended(messages);
     }
-}
-
-/// Leases are prolonged when a third of their time has passed, and those that could not be at the next look: a lane
-/// in which much is written would otherwise miss its time now and then.
-async fn renew(hand: Hand, leasing: Leasing) {
-    let mut tick = tokio::time::interval(leasing.ttl / 30);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {}
-            () = leasing.abort.cancelled() => return,
-        }
-        prolong(&hand, &leasing).await;
-    }
-}
-
-/// False: the store can't be used now.
-async fn prolong(hand: &Hand, leasing: &Leasing) -> bool {
-    let until = Instant::now() + leasing.ttl;
-    let leases: Vec<Lease> = match hand.lock() {
-        Ok(hand) => hand.values().filter(|it| it.is_due(until, leasing.ttl)).map(|it| it.lease.clone()).collect(),
-        Err(_) => return false,
-    };
-    if leases.is_empty() {
-        return true;
-    }
-    let renewed = match leasing.store.renew(&leasing.owner, &leases, leasing.ttl).await {
-        Ok(renewed) => renewed,
-        Err(error) => {
-            tracing::warn!(%error, "leases can't be renewed");
-            return false;
-        }
-    };
-    let Ok(hand) = hand.lock() else { return false };
-    for (lease, renewed) in leases.iter().zip(renewed) {
-        let Some(entry) = hand.get(&lease.lane).filter(|entry| entry.lease.fence == lease.fence) else {
-            continue;
-        };
-        match renewed {
-            Renewed::Yes => entry.is_valid_until(until),
-            Renewed::NotNow => {}
-            Renewed::Lost => {
-                tracing::warn!(chat = %lease.chat_ref, "a lane was lost to another holder");
-                entry.lost.cancel();
-            }
-        }
-    }
-    true
 }

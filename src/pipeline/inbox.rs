@@ -141,7 +141,8 @@ impl Inbox {
                 known
             });
         }
-        let report = async |report: DeliveryReport| self.store.report(&channel.name, &report.of, &report.outcome).await;
+        let report =
+            async |report: DeliveryReport| self.store.apply_report(&channel.name, &report.of, &report.outcome).await;
         let mut known = futures::stream::iter(reports).map(report).buffer_unordered(REPORTS_AT_ONCE);
         while let Some(known) = known.try_next().await? {
             count(known);

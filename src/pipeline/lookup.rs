@@ -1,113 +1,126 @@
 //! What became of a call to Fini whose outcome is not known: a time-out, a lost connection, a 500, a process
 //! that died in between. Looked up before anything is sent again; there is no idempotency key.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::channel::Channel;
-use super::discovery::{LIST_REACH, Search};
-use super::dispatch::Held;
-use super::turn::Turns;
+use tokio::time::Instant;
+
+use super::breaker::CircuitBreaker;
+use super::discovery::{Discovery, LIST_REACH, Search};
+use super::mapping::Mapping;
 use crate::domain::clock::Timestamp;
-use crate::domain::id::InteractionId;
+use crate::domain::id::{InteractionId, LaneId};
 use crate::domain::message::Role;
-use crate::fini::{Client, Conversation, Event, EventRole, Query, ReadError};
-use crate::store::{self, Doubt, StoreError, Turn, TurnState};
+use crate::fini::{Api, Conversation, Event, EventRole, Query, ReadError};
+use crate::store::{self, LookupNote, Store, StoreError, Turn, TurnState};
+use crate::telemetry::Metrics;
 
 /// Where no watermark is known, only events from about the call's time on may be ours: clocks differ.
 const SKEW: Duration = Duration::from_secs(60);
 /// To tell that a conversation is not listed, at most so many pages of 100 are read.
 const MOST_PAGES: usize = 50;
+/// What a 500 leaves open is settled after this: Fini is done with the call, a read may lag.
+const ANSWERED: Duration = Duration::from_secs(3);
 
 /// What a look found.
+#[derive(Debug, PartialEq)]
 pub enum Found {
     /// Our question, and what came behind it.
     Answer(Vec<Event>),
     /// Not decided yet; with what is to be written down of this look.
-    NothingYet(Doubt),
+    NothingYet(LookupNote),
     /// Nothing came of the call: it may be made again.
     Nothing { new_conversation: bool },
     /// A person decides. With what is known to stand in the conversation by now.
     Undecidable { reason: &'static str, detail: &'static str, events: Vec<Event> },
 }
 
-impl Turns {
-    pub(super) async fn find(
-        &self,
-        held: &Held,
-        channel: &Channel,
-        turn: &Turn,
-        now: Timestamp,
-    ) -> Result<Found, StoreError> {
-        let (asked_at, since, answered, looks) = match turn.state {
-            TurnState::Unknown { asked_at, since, answered, looks } => (asked_at, since, answered, looks),
-            // The process died with the call open: it was cut no later than now.
-            TurnState::Asking { .. } => return Ok(Found::NothingYet(Doubt::Begins { answered: false })),
-            TurnState::Open => return Ok(Found::Nothing { new_conversation: false }),
-        };
-        let Some(conversation) = self.foundation.store.conversation(held.lease.lane, turn.generation).await? else {
-            return Ok(Found::Nothing { new_conversation: false });
-        };
-        let (key, room, discovery) = self.key(channel)?;
-        let elapsed = now.since(since);
-        let patience = Self::patience(key);
-        let settled = elapsed >= key.settle;
+/// What a look needs.
+pub struct Deps<'a> {
+    pub store: &'a dyn Store,
+    pub client: &'a dyn Api,
+    pub breaker: &'a CircuitBreaker,
+    pub discovery: &'a Discovery,
+    pub mapping: &'a Mapping,
+    pub metrics: &'a Metrics,
+    pub settle: Duration,
+}
 
-        let Some(id) = conversation.interaction_id.clone() else {
-            // A conversation that nobody can find is not guessed at: another one begins. The time in which nobody
-            // looked (this process wasn't there, or was told to wait) doesn't count.
-            let is_over = match discovery.want(conversation) {
-                Search::Looking { looks, looked } => {
-                    patience.is_over(answered, looks, elapsed) || settled && looked >= key.settle
-                }
-                Search::Hopeless => answered || settled,
-            };
-            return Ok(if is_over {
-                Found::Nothing { new_conversation: true }
-            } else {
-                Found::NothingYet(Doubt::NotLooked)
-            });
-        };
+/// Looked often and long enough to believe that nothing came of the call. `answered`: Fini is done with it, and only a
+/// read that lags has to be waited for.
+fn is_over(settle: Duration, answered: bool, looks: u32, elapsed: Duration) -> bool {
+    looks >= 2 && elapsed >= if answered { ANSWERED.min(settle) } else { settle }
+}
 
-        let begun = Instant::now();
-        let mut read = key.client.get_conversation(&id).await;
-        let outcome = read.as_ref().map_or_else(read_outcome, |_| "ok");
-        self.foundation.metrics.fini_call("get_conversation", outcome, begun.elapsed());
-        if matches!(read, Err(ReadError::Failed { .. })) && looks >= 1 {
-            // Twice in a row: it may have vanished. What the list still shows has not, and stands there whole.
-            read = match listed(&key.client, &id, &conversation, now).await {
-                Ok(Listed::Not) => return Ok(Found::Nothing { new_conversation: true }),
-                Ok(Listed::Shown(shown)) => Ok(shown),
-                Ok(Listed::CannotTell) | Err(_) => return Ok(Found::NothingYet(Doubt::Looked)),
-            };
-        }
-        match read {
-            Ok(shown) => Ok(match ours(&shown, &conversation, turn, asked_at) {
-                Some((_, answer)) if is_answer(turn.role, answer) => {
-                    Found::Answer(shown_from_question(&shown, &conversation, turn, asked_at))
-                }
-                Some(_) if settled => Found::Undecidable {
-                    reason: "stored_not_answered",
-                    detail: "Fini has the message but gave no answer within fini.settle.",
-                    // The same words may be written again: these are not theirs.
-                    events: shown_from_question(&shown, &conversation, turn, asked_at),
-                },
-                Some(_) => Found::NothingYet(Doubt::NotLooked),
-                None if patience.is_over(answered, looks + 1, elapsed) => Found::Nothing { new_conversation: false },
-                None => Found::NothingYet(Doubt::Looked),
-            }),
-            Err(ReadError::Failed { .. }) => Ok(Found::NothingYet(Doubt::Looked)),
-            Err(ReadError::Throttled { retry_after }) => {
-                room.gate.throttled(retry_after);
-                Ok(Found::NothingYet(Doubt::NotLooked))
+pub async fn lookup(deps: &Deps<'_>, lane: LaneId, turn: &Turn, now: Timestamp) -> Result<Found, StoreError> {
+    let (asked_at, since, answered, looks) = match turn.state {
+        TurnState::Unknown { asked_at, since, answered, looks } => (asked_at, since, answered, looks),
+        // The process died with the call open: it was cut no later than now.
+        TurnState::Asking { .. } => return Ok(Found::NothingYet(LookupNote::Started { answered: false })),
+        TurnState::New | TurnState::Open => return Ok(Found::Nothing { new_conversation: false }),
+    };
+    let Some(conversation) = deps.store.conversation(lane, turn.generation).await? else {
+        return Ok(Found::Nothing { new_conversation: false });
+    };
+    let elapsed = now.since(since);
+    let settled = elapsed >= deps.settle;
+
+    let Some(id) = conversation.interaction_id.clone() else {
+        // A conversation that nobody can find is not guessed at: another one begins. The time in which nobody
+        // looked (this process wasn't there, or was told to wait) doesn't count.
+        let is_over = match deps.discovery.want(conversation) {
+            Search::Looking { looks, looked } => {
+                is_over(deps.settle, answered, looks, elapsed) || settled && looked >= deps.settle
             }
-            // No scope to read. A key that isn't known at all (401) waits for a person, and so does the question.
-            Err(ReadError::Key { status: 403, .. }) if settled => Ok(Found::Undecidable {
-                reason: "can_not_look",
-                detail: "What became of the call is not known, and the key may not read the conversation.",
-                events: Vec::new(),
-            }),
-            Err(_) => Ok(Found::NothingYet(Doubt::NotLooked)),
+            Search::Unfindable => answered || settled,
+        };
+        return Ok(if is_over {
+            Found::Nothing { new_conversation: true }
+        } else {
+            Found::NothingYet(LookupNote::Unchanged)
+        });
+    };
+    deps.mapping.insert(lane, turn.generation, id.clone()).await;
+
+    let begun = Instant::now();
+    let mut read = deps.client.get_conversation(&id).await;
+    let outcome = read.as_ref().map_or_else(ReadError::code, |_| "ok");
+    deps.metrics.fini_call("get_conversation", outcome, begun.elapsed());
+    if matches!(read, Err(ReadError::Failed { .. })) && looks >= 1 {
+        // Twice in a row: it may have vanished. What the list still shows has not, and stands there whole.
+        read = match listed(deps.client, &id, &conversation, now).await {
+            Ok(Listed::Not) => return Ok(Found::Nothing { new_conversation: true }),
+            Ok(Listed::Shown(shown)) => Ok(shown),
+            Ok(Listed::CannotTell) | Err(_) => return Ok(Found::NothingYet(LookupNote::Missed)),
+        };
+    }
+    match read {
+        Ok(shown) => Ok(match ours(&shown, &conversation, turn, asked_at) {
+            Some((_, answer)) if is_answer(turn.role, answer) => {
+                Found::Answer(shown_from_question(&shown, &conversation, turn, asked_at))
+            }
+            Some(_) if settled => Found::Undecidable {
+                reason: "stored_not_answered",
+                detail: "Fini has the message but gave no answer within fini.settle.",
+                // The same words may be written again: these are not theirs.
+                events: shown_from_question(&shown, &conversation, turn, asked_at),
+            },
+            Some(_) => Found::NothingYet(LookupNote::Unchanged),
+            None if is_over(deps.settle, answered, looks + 1, elapsed) => Found::Nothing { new_conversation: false },
+            None => Found::NothingYet(LookupNote::Missed),
+        }),
+        Err(ReadError::Failed { .. }) => Ok(Found::NothingYet(LookupNote::Missed)),
+        Err(ReadError::Throttled { retry_after }) => {
+            deps.breaker.on_throttled(retry_after);
+            Ok(Found::NothingYet(LookupNote::Unchanged))
         }
+        // No scope to read. A key that isn't known at all (401) waits for a person, and so does the question.
+        Err(ReadError::Key { status: 403, .. }) if settled => Ok(Found::Undecidable {
+            reason: "can_not_look",
+            detail: "What became of the call is not known, and the key may not read the conversation.",
+            events: Vec::new(),
+        }),
+        Err(_) => Ok(Found::NothingYet(LookupNote::Unchanged)),
     }
 }
 
@@ -161,7 +174,7 @@ enum Listed {
 /// Whether List still shows a conversation. It is sorted by its latest message, so nothing older than the
 /// conversation's beginning has to be read.
 async fn listed(
-    client: &Client,
+    client: &dyn Api,
     id: &InteractionId,
     known: &store::Conversation,
     now: Timestamp,
@@ -179,14 +192,4 @@ async fn listed(
         }
     }
     Ok(Listed::CannotTell)
-}
-
-pub fn read_outcome(error: &ReadError) -> &'static str {
-    match error {
-        ReadError::Throttled { .. } => "throttled",
-        ReadError::Key { .. } => "key_refused",
-        ReadError::Rejected { .. } => "rejected",
-        ReadError::Failed { .. } => "failed",
-        ReadError::NoAnswer(_) => "no_answer",
-    }
 }

@@ -1,24 +1,31 @@
-//! The inbox (events → store), and the workers: turns (store → Fini → outbox) and deliveries (outbox → platform).
-//! Knows nothing of HTTP servers.
+//! How messages enter ([`inbox`]), and the workers: turns (inbox → Fini → outbox) and deliveries (outbox → platform),
+//! and what they share. Knows nothing of HTTP servers.
 
+mod breaker;
 pub mod channel;
 mod delivery;
 mod discovery;
 mod dispatch;
-mod doubt;
-mod gate;
+mod group;
 pub mod inbox;
 mod lookup;
 mod mapping;
-mod people;
+mod membership;
+pub mod people;
 mod plan;
+pub mod rate_limit;
+mod replies;
+pub mod response_waiters;
 pub mod retry;
 mod turn;
+mod unknown_outcome;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,71 +35,119 @@ use crate::fini;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use channel::Channel;
+use dispatch::{Pool, Pools, StoreDispatcher};
+use membership::Membership;
+use response_waiters::ResponseWaiters;
 
 pub use delivery::DELIVERIES_AT_ONCE;
+pub use plan::REFERENCE_ATTRIBUTE;
+
+/// Tasks that were told to end now still want a moment to give up their connections.
+const ABORTED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A Fini key with its client and limits; several channels may share it.
 pub struct FiniKey {
-    pub client: fini::Client,
+    pub client: Arc<dyn fini::Api>,
     pub settle: Duration,
     pub max_in_flight: usize,
 }
 
 /// What the workers live on.
-pub struct Foundation {
+pub struct Deps {
     pub store: Arc<dyn Store>,
     pub channels: BTreeMap<ChannelName, Arc<Channel>>,
     pub keys: Vec<FiniKey>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
-    /// Names this process in leases.
-    pub owner: Owner,
-    /// See [`Store::installation_key`].
+    /// Told of each turn that ends.
+    pub waiters: Arc<ResponseWaiters>,
+    /// Told how many processes share the store, this one included.
+    pub replicas: watch::Sender<u32>,
+    /// See [`Store::installation_key`](crate::store::Replica::installation_key).
     pub installation_key: [u8; 32],
     pub cache_capacity: u64,
 }
 
-/// How long a lease holds without being renewed: a dead replica's lanes are free after this.
-const LEASE: Duration = Duration::from_secs(9);
-
 /// The running workers.
 pub struct Pipeline {
-    /// No new turns, deliveries or sweeps.
+    store: Arc<dyn Store>,
+    pools: Pools,
+    membership: watch::Receiver<Arc<Membership>>,
+    replicas: watch::Receiver<u32>,
+    /// No new sweeps.
     stop: CancellationToken,
-    /// Everything ends now.
+    /// Everything in hand ends now.
     abort: CancellationToken,
-    tasks: TaskTracker,
+    /// The looks, the heartbeat and what else runs beside the lanes.
+    background: TaskTracker,
+    end: CancellationToken,
 }
 
 impl Pipeline {
-    pub fn start(foundation: Foundation) -> Self {
-        let foundation = Arc::new(foundation);
-        let (stop, abort, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-        let discoveries = discovery::start(&foundation, &tasks, &stop);
-        let turns = Arc::new(turn::Turns::new(foundation.clone(), discoveries, stop.clone()));
-        let deliveries = Arc::new(delivery::Deliveries::new(foundation.clone(), stop.clone()));
-        let leasing = dispatch::Leasing {
-            store: foundation.store.clone(),
-            owner: foundation.owner.clone(),
-            ttl: LEASE,
-            stop: stop.clone(),
-            abort: abort.clone(),
-            tasks: tasks.clone(),
+    /// On the runtime that calls this.
+    pub fn start(deps: Deps) -> Self {
+        let deps = Arc::new(deps);
+        let (stop, abort, end) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let background = TaskTracker::new();
+        let replicas = deps.replicas.subscribe();
+        let mapping = Arc::new(mapping::Mapping::new(deps.cache_capacity));
+        let discoveries: Vec<_> =
+            (0..deps.keys.len()).map(|key| discovery::Discovery::new(&deps, &mapping, key)).collect();
+        for discovery in &discoveries {
+            let discovery = discovery.clone();
+            background.spawn(stop.clone().run_until_cancelled_owned(async move { discovery.run().await }));
+        }
+        let (wake_turns, wake_deliveries) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let turns = turn::Turns::new(&deps, mapping, discoveries, &wake_turns);
+        let deliveries = delivery::Deliveries::new(&deps, &wake_deliveries);
+        let store = deps.store.clone();
+        let pools = Pools {
+            turns: Arc::new(Pool::new(turns, store.clone(), wake_turns, abort.clone())),
+            deliveries: Arc::new(Pool::new(deliveries, store.clone(), wake_deliveries, abort.clone())),
         };
-        tasks.spawn(dispatch::run(turns, leasing.clone()));
-        tasks.spawn(dispatch::run(deliveries, leasing));
-        Self { stop, abort, tasks }
+        let (current, membership) = watch::channel(Membership::new());
+        pools.start(&membership, &background);
+        let (turns, deliveries) = (Arc::downgrade(&pools.turns), Arc::downgrade(&pools.deliveries));
+        let waiters = deps.waiters.clone();
+        let dispatcher = move |membership| -> Arc<dyn crate::store::Dispatcher> {
+            let (turns, deliveries) = (turns.clone(), deliveries.clone());
+            Arc::new(StoreDispatcher { membership, waiters: waiters.clone(), turns, deliveries })
+        };
+        let heartbeat = membership::keep_alive(store.clone(), current, deps.replicas.clone(), dispatcher);
+        background.spawn(end.clone().run_until_cancelled_owned(heartbeat));
+        if store.is_shared() {
+            let waiters = deps.waiters.clone();
+            let watch = {
+                let store = store.clone();
+                async move { waiters.watch(store).await }
+            };
+            background.spawn(end.clone().run_until_cancelled_owned(watch));
+        }
+        Self { store, pools, membership, replicas, stop, abort, background, end }
     }
 
-    /// No new work; waits until what is in hand has ended, at most so long. What has not ended by then is
-    /// taken up again after the next start. True: all ended.
+    /// The name that this process's leases carry now.
+    pub fn owner(&self) -> Owner {
+        self.membership.borrow().owner.clone()
+    }
+
+    /// No new turns; waits until those in hand have ended and what they answered is delivered, at most so long. What has
+    /// not ended by then is taken up again after the next start. True: all ended.
     pub async fn drain(&self, at_most: Duration) -> bool {
         self.stop.cancel();
-        self.tasks.close();
-        let ended = tokio::time::timeout(at_most, self.tasks.wait()).await.is_ok();
+        let until = Instant::now() + at_most;
+        let replicas = *self.replicas.borrow();
+        let ended = timeout_at(until, self.pools.drain(replicas)).await.is_ok();
         self.abort.cancel();
-        // Aborted tasks still want a moment to give up their connections.
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.tasks.wait()).await;
+        let _ = timeout(ABORTED_WITHIN, self.pools.stop()).await;
         ended
+    }
+
+    /// After the last commit of this process: its leases are everybody's.
+    pub async fn leave(self) {
+        self.end.cancel();
+        self.background.close();
+        let _ = timeout(ABORTED_WITHIN, self.background.wait()).await;
+        self.store.announce_shutdown(&self.owner()).await;
     }
 }

@@ -1,13 +1,9 @@
 //! What to do next in a lane, from what it looks like. Pure: it decides, others act.
 
-use std::time::Duration;
-
-use serde_json::{Map, Value};
-
 use super::channel::{Accept, Burst, Channel};
 use crate::domain::clock::Timestamp;
-use crate::domain::id::{BotId, DeliveryKey, MessageId};
-use crate::domain::message::{Address, Role};
+use crate::domain::id::TurnId;
+use crate::domain::message::Role;
 use crate::platform::Recipient;
 use crate::signature::hmac_hex;
 use crate::store::{LaneView, Lease, Limit, Turn, TurnOutcome, TurnState, Waiting};
@@ -17,22 +13,6 @@ pub const REFERENCE_ATTRIBUTE: &str = "fini_bridge_ref";
 
 /// Messages that become one question: at most so many.
 const MOST_MERGED: usize = 50;
-
-/// A question that is not begun yet.
-#[derive(Debug)]
-pub struct Batch {
-    pub members: Vec<MessageId>,
-    pub in_reply_to: Vec<DeliveryKey>,
-    pub sender: Option<String>,
-    pub role: Role,
-    pub content: String,
-    pub user_attributes: Map<String, Value>,
-    pub bot_id: BotId,
-    pub address: Address,
-    pub received_at: Timestamp,
-    /// The conversation it belongs to; one more than the lane's current one begins a new one.
-    pub generation: u32,
-}
 
 /// How a turn ends without an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,18 +87,15 @@ impl Ending {
 #[derive(Debug)]
 pub enum Plan {
     /// Nothing is due.
-    Rest,
+    Idle,
     /// For whom the first message is can't be told yet.
-    Hold,
-    /// These end without a call.
-    End(Batch, Ending),
-    Begin(Batch),
-    /// The turn is open: nothing came of it so far.
-    Again(Turn),
-    /// The open turn is too old.
-    EndTurn(Turn, Ending),
-    /// What became of the turn's call is not known.
-    Look(Turn),
+    AwaitRecipient,
+    /// It ends without a call.
+    End(Turn, Ending),
+    /// It is new, or certain that nothing came of its calls so far.
+    Ask(Turn),
+    /// What became of its call is not known.
+    Reconcile(Turn),
 }
 
 /// What a question's age means for it.
@@ -149,9 +126,9 @@ pub fn plan(view: LaneView, channel: &Channel) -> Plan {
         let age = age(turn.received_at, turn.dormant, channel, view.now);
         let role = turn.role;
         return match (turn.state, age) {
-            (TurnState::Open, Age::Young) => Plan::Again(turn),
-            (TurnState::Open, Age::Old | Age::Expired) => Plan::EndTurn(turn, Ending::too_old(age, channel, role)),
-            (TurnState::Asking { .. } | TurnState::Unknown { .. }, _) => Plan::Look(turn),
+            (TurnState::New | TurnState::Open, Age::Young) => Plan::Ask(turn),
+            (TurnState::New | TurnState::Open, _) => Plan::End(turn, Ending::too_old(age, channel, role)),
+            (TurnState::Asking { .. } | TurnState::Unknown { .. }, _) => Plan::Reconcile(turn),
         };
     }
     let mut waiting = view.waiting;
@@ -159,34 +136,34 @@ pub fn plan(view: LaneView, channel: &Channel) -> Plan {
         // Stable: what was written in the same second stays in the order of acknowledgement.
         waiting.sort_by_key(|message| message.sort_at);
     }
-    let Some(first_received) = waiting.iter().map(|message| message.received_at).min() else { return Plan::Rest };
+    let Some(first_received) = waiting.iter().map(|message| message.received_at).min() else { return Plan::Idle };
     let conversations = &channel.conversations;
     if view.now.since(first_received) < conversations.merge_window.0 {
-        return Plan::Rest;
+        return Plan::Idle;
     }
     let age = |message: &Waiting| age(message.received_at, message.dormant, channel, view.now);
     let kind = |message: &Waiting| Kind::of(message, channel, age(message));
-    let Some((first, age)) = waiting.first().map(|message| (kind(message), age(message))) else { return Plan::Rest };
-    let Some(batch) = head(waiting, channel, first, kind) else { return Plan::Rest };
+    let Some((first, age)) = waiting.first().map(|message| (kind(message), age(message))) else { return Plan::Idle };
+    let Some(mut turn) = head(waiting, channel, first, kind) else { return Plan::Idle };
     let idle = |last| conversations.idle_timeout.0.is_some_and(|limit| view.now.since(last) > limit);
     let goes_on =
-        view.generation > 0 && view.bot_id.as_ref() == Some(&batch.bot_id) && !view.last_turn_at.is_some_and(idle);
-    let batch = Batch { generation: if goes_on { view.generation } else { view.generation + 1 }, ..batch };
-    let role = batch.role;
+        view.generation > 0 && view.bot_id.as_ref() == Some(&turn.bot_id) && !view.last_turn_at.is_some_and(idle);
+    turn.generation = if goes_on { view.generation } else { view.generation + 1 };
+    let role = turn.role;
     match first {
-        Kind::Foreign(reason) => Plan::End(batch, Ending::dropped(reason)),
-        Kind::Unclear if age == Age::Young => Plan::Hold,
+        Kind::Foreign(reason) => Plan::End(turn, Ending::dropped(reason)),
+        Kind::Unclear if age == Age::Young => Plan::AwaitRecipient,
         // Nobody is told anything who may be a stranger.
-        Kind::Unclear => Plan::End(batch, Ending::too_old(age, channel, role).without_words()),
-        Kind::Blank => Plan::End(batch, Ending::dropped("blank")),
+        Kind::Unclear => Plan::End(turn, Ending::too_old(age, channel, role).without_words()),
+        Kind::Blank => Plan::End(turn, Ending::dropped("blank")),
         Kind::ResetWord => {
             let ending = Ending::reset(channel, view.generation + 1);
-            Plan::End(batch, if age == Age::Expired { ending.without_words() } else { ending })
+            Plan::End(turn, if age == Age::Expired { ending.without_words() } else { ending })
         }
-        Kind::TooLong if age == Age::Expired => Plan::End(batch, Ending::expired()),
-        Kind::TooLong => Plan::End(batch, Ending::too_long(channel, role)),
-        Kind::Question(Age::Young) => Plan::Begin(batch),
-        Kind::Question(Age::Old | Age::Expired) => Plan::End(batch, Ending::too_old(age, channel, role)),
+        Kind::TooLong if age == Age::Expired => Plan::End(turn, Ending::expired()),
+        Kind::TooLong => Plan::End(turn, Ending::too_long(channel, role)),
+        Kind::Question(Age::Young) => Plan::Ask(turn),
+        Kind::Question(Age::Old | Age::Expired) => Plan::End(turn, Ending::too_old(age, channel, role)),
     }
 }
 
@@ -226,13 +203,14 @@ impl Kind {
 
 /// The first message, and those right behind it that may join it: of the same person and agent, with the same user
 /// attributes. What a human agent or another bot wrote stands alone.
-fn head(waiting: Vec<Waiting>, channel: &Channel, first_kind: Kind, kind: impl Fn(&Waiting) -> Kind) -> Option<Batch> {
+fn head(waiting: Vec<Waiting>, channel: &Channel, first_kind: Kind, kind: impl Fn(&Waiting) -> Kind) -> Option<Turn> {
     let mut waiting = waiting.into_iter();
     let first = waiting.next()?;
     let alone = channel.conversations.burst == Burst::Queue
         || first.role != Role::User
         || !matches!(first_kind, Kind::Question(_));
-    let mut batch = Batch {
+    let mut turn = Turn {
+        id: TurnId::generate(),
         members: vec![first.id],
         in_reply_to: vec![first.delivery_key],
         sender: first.sender,
@@ -243,30 +221,34 @@ fn head(waiting: Vec<Waiting>, channel: &Channel, first_kind: Kind, kind: impl F
         address: first.address,
         received_at: first.received_at,
         generation: 0,
+        state: TurnState::New,
+        asked: 0,
+        dormant: first.dormant,
     };
     if alone {
-        return Some(batch);
+        return Some(turn);
     }
     for next in waiting {
-        let joins = next.role == batch.role
-            && next.sender == batch.sender
-            && next.user_attributes == batch.user_attributes
-            && next.bot_id == batch.bot_id
-            && batch.members.len() < MOST_MERGED
-            && batch.content.len() + 1 + next.text.len() <= channel.conversations.max_text.0
+        let joins = next.role == turn.role
+            && next.sender == turn.sender
+            && next.user_attributes == turn.user_attributes
+            && next.bot_id == turn.bot_id
+            && turn.members.len() < MOST_MERGED
+            && turn.content.len() + 1 + next.text.len() <= channel.conversations.max_text.0
             && kind(&next) == first_kind;
         if !joins {
             break;
         }
-        batch.members.push(next.id);
-        batch.in_reply_to.push(next.delivery_key);
-        batch.content.push('\n');
-        batch.content.push_str(&next.text);
+        turn.members.push(next.id);
+        turn.in_reply_to.push(next.delivery_key);
+        turn.content.push('\n');
+        turn.content.push_str(&next.text);
         // The answer goes to where the last of them was written.
-        batch.address = next.address;
-        batch.received_at = batch.received_at.min(next.received_at);
+        turn.address = next.address;
+        turn.received_at = turn.received_at.min(next.received_at);
+        turn.dormant |= next.dormant;
     }
-    Some(batch)
+    Some(turn)
 }
 
 /// Our name for a chat's conversation of one generation: keyed, so nobody else can guess or forge it. The lane's
@@ -279,21 +261,5 @@ pub fn reference(installation_key: &[u8; 32], lease: &Lease, generation: u32) ->
     hex
 }
 
-/// How often and how long to look for what became of a call before it is made again or given to a person.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// `fini.settle`
-    pub settle: Duration,
-    /// Fini answered (a 500), so it is done with the call: this much covers a read that lags.
-    pub answered: Duration,
-}
-
-impl Patience {
-    /// Looked often and long enough to believe that nothing came of the call.
-    pub fn is_over(&self, answered: bool, looks: u32, elapsed: Duration) -> bool {
-        looks >= 2 && elapsed >= if answered { self.answered.min(self.settle) } else { self.settle }
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

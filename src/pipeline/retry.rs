@@ -21,23 +21,28 @@ pub fn backoff(first: Duration, longest: Duration, attempt: u32) -> Duration {
 }
 
 /// What the other side said (`Retry-After`), or our own wait where it said nothing, or a time that has passed already.
-pub fn told_or(told: Option<Duration>, first: Duration, longest: Duration, attempt: u32) -> Duration {
-    told.filter(|told| *told >= first).unwrap_or_else(|| backoff(first, longest, attempt))
+pub fn retry_after_or(retry_after: Option<Duration>, first: Duration, longest: Duration, attempt: u32) -> Duration {
+    retry_after.filter(|wait| *wait >= first).unwrap_or_else(|| backoff(first, longest, attempt))
 }
 
 const STORE_FIRST: Duration = Duration::from_millis(100);
 const STORE_LONGEST: Duration = Duration::from_secs(1);
 
+/// Before the next attempt to use a store that is away.
+pub fn store_backoff(attempt: u32) -> Duration {
+    backoff(STORE_FIRST, STORE_LONGEST, attempt)
+}
+
 /// What has happened outside is written down as soon as the store is there again: otherwise it is as unknown as after
 /// a crash. Whoever takes the lane meanwhile is told of by the store ([`StoreError::Fenced`]).
-pub async fn insist<T, F: Future<Output = Result<T>>>(write: impl Fn() -> F) -> Result<T> {
+pub async fn retry_until_written<T, F: Future<Output = Result<T>>>(write: impl Fn() -> F) -> Result<T> {
     let mut attempt: u32 = 0;
     loop {
         match write().await {
             Err(StoreError::Unavailable(_)) => attempt = attempt.saturating_add(1),
             written => return written,
         }
-        tokio::time::sleep(backoff(STORE_FIRST, STORE_LONGEST, attempt)).await;
+        tokio::time::sleep(store_backoff(attempt)).await;
     }
 }
 
@@ -58,8 +63,8 @@ mod tests {
     fn a_retry_after_of_nothing_is_no_invitation_to_come_back_at_once() {
         let [first, longest] = [1, 60].map(Duration::from_secs);
         for told in [None, Some(Duration::ZERO)] {
-            assert!(told_or(told, first, longest, 4) >= Duration::from_secs(8));
+            assert!(retry_after_or(told, first, longest, 4) >= Duration::from_secs(8));
         }
-        assert_eq!(told_or(Some(Duration::from_secs(2)), first, longest, 4), Duration::from_secs(2));
+        assert_eq!(retry_after_or(Some(Duration::from_secs(2)), first, longest, 4), Duration::from_secs(2));
     }
 }

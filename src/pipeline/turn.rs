@@ -1,171 +1,120 @@
 //! The conversation worker: takes what waits in a lane, asks Fini, and ends the turn with its replies in the
 //! outbox. Each step is written down before the next one begins, so that another process can go on from it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use moka::future::Cache;
 use serde_json::{Map, Value};
-use tokio::sync::Mutex;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
 
+use super::breaker::CircuitBreaker;
 use super::channel::Channel;
 use super::discovery::{Discovery, Search};
-use super::dispatch::{Held, Worker};
-use super::doubt::Failures;
-use super::gate::{Gate, Room};
+use super::dispatch::{ActiveLane, Worker};
+use super::group::ConcurrencyGroup;
+use super::lookup::{self, lookup};
 use super::mapping::Mapping;
 use super::people::sender_ref;
-use super::plan::{self, Batch, Ending, Patience, Plan, REFERENCE_ATTRIBUTE};
-use super::retry::{backoff, insist};
-use super::{FiniKey, Foundation};
+use super::plan::{self, Ending, Plan, REFERENCE_ATTRIBUTE};
+use super::replies;
+use super::retry::{backoff, retry_until_written};
+use super::unknown_outcome::{LOOK_AGAIN, PoisonTracker, Verdict, resolve};
+use super::{Deps, FiniKey};
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
-use crate::domain::id::{BotId, ChannelName, DeliveryKey, InteractionId, MessageId, PartId, SenderRef, TurnId};
-use crate::domain::message::{Address, Reply, ReplyKind, Role};
-use crate::fini::{Ask, AskError, Event, EventKind, Target};
-use crate::platform::Rendering;
+use crate::domain::id::{ChannelName, InteractionId, SenderRef, TurnId};
+use crate::domain::message::{Reply, Role};
+use crate::fini::{Ask, AskError, Event, Target};
 use crate::store::{
-    Admission, Asking, Doubt, EXPIRED, NewPart, Next, StoreError, Turn, TurnEnd, TurnOutcome, TurnState, Work,
+    Admission, AfterTurn, Call, Conversation, EXPIRED, Head, LaneView, LookupNote, Next, StoreError, Turn, TurnEnd,
+    TurnOutcome, TurnState, WorkKind,
 };
 
 /// After a call that certainly had no effect.
-pub(super) const RETRY_FIRST: Duration = Duration::from_secs(1);
-pub(super) const RETRY_LONGEST: Duration = Duration::from_secs(60);
-/// Between looks for what became of a call.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_LONGEST: Duration = Duration::from_secs(60);
 /// The next turn waits so long for the id of a new conversation, then begins another.
 const DISCOVERY: Duration = Duration::from_secs(30);
-/// A lane that waits for a discovery looks this often; the discovery itself wakes it, mostly.
-const DISCOVERY_LOOK: Duration = Duration::from_millis(500);
 /// A lane whose head may be somebody else's message looks this often whether that is known by now.
 const RECIPIENT_LOOK: Duration = Duration::from_secs(2);
-/// What a 500 leaves open is settled after this: Fini is done with the call, a read may lag.
-const ANSWERED: Duration = Duration::from_secs(3);
+/// A lane of a channel that is not configured any more.
+const NO_CHANNEL: Duration = Duration::from_secs(60);
 /// A question that waits for longer than this is logged, a few chats a minute: in an outage all of them wait.
 const LATE: Duration = Duration::from_secs(60);
 const LATE_LINES: Quota = Quota::per_minute(NonZeroU32::new(6).unwrap());
-/// Turns at most that are watched for being the reason why Fini fails.
-const MOST_WATCHED: u64 = 10_000;
 
 pub struct Turns {
-    pub(super) foundation: Arc<Foundation>,
-    pub(super) mapping: Mapping,
-    pub(super) discoveries: Vec<Arc<Discovery>>,
-    rooms: Vec<Room>,
+    deps: Arc<Deps>,
+    mapping: Arc<Mapping>,
+    discoveries: Vec<Arc<Discovery>>,
+    groups: Vec<Arc<ConcurrencyGroup>>,
     /// Of channels with `max_turns_per_channel`: this process begins their turns one after the other, so that it lets
     /// no more than one too many through.
     budgets: BTreeMap<ChannelName, Mutex<()>>,
-    /// Of turns that Fini may be failing on by themselves.
-    pub(super) failures: Cache<TurnId, Failures>,
+    poison: PoisonTracker,
     late_lines: DefaultDirectRateLimiter,
-    stop: CancellationToken,
+    started: Instant,
 }
 
-/// A turn in hand: everything a call to Fini needs, whether it is the first call or another one.
-pub(super) struct Question {
-    pub turn: TurnId,
-    /// Empty if the turn was begun before.
-    pub members: Vec<MessageId>,
-    pub in_reply_to: Vec<DeliveryKey>,
-    /// Of a turn that isn't begun; it is counted there.
-    pub sender: Option<String>,
-    pub role: Role,
-    pub content: String,
-    pub user_attributes: Map<String, Value>,
-    pub address: Address,
-    pub bot_id: BotId,
-    pub generation: u32,
-    pub received_at: Timestamp,
-    /// Calls so far.
-    pub asked: u32,
+/// One step in a lane: what it is about.
+struct Step<'s> {
+    lane: &'s ActiveLane,
+    channel: &'s Channel,
+    key: &'s FiniKey,
+    group: &'s ConcurrencyGroup,
+    discovery: &'s Discovery,
+    /// The store's clock.
+    now: Timestamp,
+    /// Which conversation of the chat is current.
+    generation: u32,
 }
 
-impl From<Batch> for Question {
-    fn from(batch: Batch) -> Self {
-        Self {
-            turn: TurnId::generate(),
-            members: batch.members,
-            in_reply_to: batch.in_reply_to,
-            sender: batch.sender,
-            role: batch.role,
-            content: batch.content,
-            user_attributes: batch.user_attributes,
-            address: batch.address,
-            bot_id: batch.bot_id,
-            generation: batch.generation,
-            received_at: batch.received_at,
-            asked: 0,
-        }
-    }
-}
-
-impl From<Turn> for Question {
-    fn from(turn: Turn) -> Self {
-        Self {
-            turn: turn.id,
-            members: Vec::new(),
-            in_reply_to: turn.in_reply_to,
-            sender: None,
-            role: turn.role,
-            content: turn.content,
-            user_attributes: turn.user_attributes,
-            address: turn.address,
-            bot_id: turn.bot_id,
-            generation: turn.generation,
-            received_at: turn.received_at,
-            asked: turn.asked,
-        }
-    }
-}
-
-/// Whether the worker still has the lane after a step.
-pub(super) enum Lane {
-    Kept,
-    Released,
-}
-
-pub(super) type Step = Result<Lane, StoreError>;
+/// What there is to do next. `None`: the lane has been given back.
+type NextView = Option<Box<LaneView>>;
 
 /// What a question is put to.
-enum Aim {
-    Conversation(InteractionId),
-    /// A conversation that is to be begun.
-    New,
-    /// Its id isn't known yet.
-    Wait,
+enum ConversationChoice {
+    Continue(InteractionId),
+    /// Nothing has come of it so far, by this reference.
+    Begin {
+        reference: String,
+    },
+    /// Its id isn't known yet; it is waited for this long.
+    AwaitDiscovery(Duration),
     /// Its id won't be known: another conversation has to be begun.
-    Abandon,
+    StartOver,
 }
 
 #[async_trait]
 impl Worker for Turns {
-    fn work(&self) -> Work {
-        Work::Turns
+    fn work(&self) -> WorkKind {
+        WorkKind::Turns
     }
 
-    fn rooms(&self) -> &[Room] {
-        &self.rooms
+    fn groups(&self) -> &[Arc<ConcurrencyGroup>] {
+        &self.groups
     }
 
-    async fn run(&self, held: Held) {
+    async fn run(&self, lane: &ActiveLane, head: Head) -> Result<(), StoreError> {
+        let mut view = match head {
+            Head::Turns(view) => Some(view),
+            Head::Unread | Head::Parts { .. } => None,
+        };
+        let mut uncalled = None;
+        let mut attempt = 0;
         loop {
-            match self.step(&held).await {
-                Ok(Lane::Kept) => {}
-                Ok(Lane::Released) => return,
-                Err(StoreError::Fenced) => {
-                    tracing::warn!(chat = %held.lease.chat_ref, "a lane was lost to another holder");
-                    return;
-                }
-                // Nothing was written: the lease runs out, and the step is done again.
+            match self.step(lane, view.take(), &mut uncalled).await {
+                Ok(None) => return Ok(()),
+                Ok(next) => (view, attempt) = (next, 0),
                 Err(error) => {
-                    tracing::warn!(chat = %held.lease.chat_ref, %error, "a turn can't go on now");
-                    return;
+                    attempt += 1;
+                    lane.store_is_away(error, attempt).await?;
                 }
             }
         }
@@ -173,328 +122,365 @@ impl Worker for Turns {
 }
 
 impl Turns {
-    pub fn new(foundation: Arc<Foundation>, discoveries: Vec<Arc<Discovery>>, stop: CancellationToken) -> Self {
-        let room = |(index, key): (usize, &FiniKey)| {
-            let channels = foundation.channels.values().filter(|channel| channel.key == index && channel.enabled);
-            let gate = Gate::new(format!("fini/{index}"), foundation.metrics.clone());
-            Room::new(gate, channels.map(|channel| channel.name.clone()).collect(), key.max_in_flight)
+    /// `wake` is told when there is room for a lane again.
+    pub fn new(deps: &Arc<Deps>, mapping: Arc<Mapping>, discoveries: Vec<Arc<Discovery>>, wake: &Arc<Notify>) -> Self {
+        let group = |(index, key): (usize, &FiniKey)| {
+            let channels = deps.channels.values().filter(|channel| channel.key == index && channel.enabled);
+            let channels = channels.map(|channel| channel.name.clone()).collect();
+            let breaker = CircuitBreaker::new(format!("fini/{index}"), deps.metrics.clone());
+            ConcurrencyGroup::new(breaker, channels, key.max_in_flight, None, wake.clone())
         };
-        let rooms = foundation.keys.iter().enumerate().map(room).collect();
-        let mapping = Mapping::new(foundation.store.clone(), foundation.cache_capacity);
-        // Longer than any pause between two calls; a lane that went to another replica is forgotten.
-        let failures = Cache::builder().max_capacity(MOST_WATCHED).time_to_idle(Duration::from_secs(3600)).build();
-        let limited =
-            foundation.channels.values().filter(|channel| channel.conversations.limits().per_channel.is_some());
+        let groups = deps.keys.iter().enumerate().map(group).collect();
+        let limited = deps.channels.values().filter(|channel| channel.conversations.limits().per_channel.is_some());
         let budgets = limited.map(|channel| (channel.name.clone(), Mutex::default())).collect();
-        let late_lines = RateLimiter::direct(LATE_LINES);
-        Self { foundation, mapping, discoveries, rooms, budgets, failures, late_lines, stop }
+        Self {
+            deps: deps.clone(),
+            mapping,
+            discoveries,
+            groups,
+            budgets,
+            poison: PoisonTracker::new(),
+            late_lines: RateLimiter::direct(LATE_LINES),
+            started: Instant::now(),
+        }
     }
 
-    async fn step(&self, held: &Held) -> Step {
-        let store = &self.foundation.store;
-        let Some(channel) = self.foundation.channels.get(&held.lease.channel) else {
-            store.release(&held.lease, Next::After(Duration::from_secs(60))).await?;
-            return Ok(Lane::Released);
+    /// `uncalled`: the turn whose call this task was about to write down when the store went away. It hasn't left,
+    /// whatever the store says.
+    async fn step(
+        &self,
+        lane: &ActiveLane,
+        view: NextView,
+        uncalled: &mut Option<TurnId>,
+    ) -> Result<NextView, StoreError> {
+        let Some(channel) = self.deps.channels.get(&lane.lease.channel) else {
+            return self.release(lane, Next::After(NO_CHANNEL)).await;
         };
-        let rest = Next::WhenNeeded { merge_window: channel.conversations.merge_window.0 };
-        if self.stop.is_cancelled() {
-            store.release(&held.lease, rest).await?;
-            return Ok(Lane::Released);
+        let when_needed = Next::WhenNeeded { merge_window: channel.conversations.merge_window.0 };
+        if lane.is_stopping() {
+            return self.release(lane, when_needed).await;
         }
-        let view = store.look(&held.lease).await?;
-        let now = view.now;
-        if let Some(turn) = &view.turn {
-            self.log_if_late(held, turn, now);
+        let mut view = match view {
+            Some(view) => *view,
+            None => self.deps.store.lane_view(&lane.lease).await?,
+        };
+        let (Some(key), Some(group), Some(discovery)) =
+            (self.deps.keys.get(channel.key), self.groups.get(channel.key), self.discoveries.get(channel.key))
+        else {
+            return Err(StoreError::Corrupt("the channel's key is missing".to_owned()));
+        };
+        let step = Step { lane, channel, key, group, discovery, now: view.now, generation: view.generation };
+        if let Some(turn) = &mut view.turn {
+            if *uncalled == Some(turn.id) && matches!(turn.state, TurnState::Asking { .. }) {
+                turn.state = TurnState::Open;
+            }
+            self.log_if_late(&step, turn);
         }
         match plan::plan(view, channel) {
-            Plan::Rest => {
-                store.release(&held.lease, rest).await?;
-                Ok(Lane::Released)
-            }
-            Plan::Hold => {
-                store.release(&held.lease, Next::After(RECIPIENT_LOOK)).await?;
-                Ok(Lane::Released)
-            }
-            Plan::End(batch, ending) => self.end(held, channel, batch.into(), ending, &[], now).await,
-            Plan::EndTurn(turn, ending) => self.end(held, channel, turn.into(), ending, &[], now).await,
-            Plan::Begin(batch) => self.ask(held, channel, batch.into(), now).await,
-            Plan::Again(turn) => self.ask(held, channel, turn.into(), now).await,
-            Plan::Look(turn) => self.look_up(held, channel, turn, now).await,
+            Plan::Idle => self.release(lane, when_needed).await,
+            Plan::AwaitRecipient => self.release(lane, Next::After(RECIPIENT_LOOK)).await,
+            Plan::End(turn, ending) => self.end(&step, &turn, ending, &[]).await,
+            Plan::Ask(turn) => self.ask(&step, turn, uncalled).await,
+            Plan::Reconcile(turn) => self.reconcile(&step, turn, uncalled).await,
         }
+    }
+
+    async fn release(&self, lane: &ActiveLane, next: Next) -> Result<NextView, StoreError> {
+        self.deps.store.release(&lane.lease, next).await.map(|()| None)
     }
 
     /// Says why a chat waits, which nothing else in the log may tell.
-    fn log_if_late(&self, held: &Held, turn: &Turn, now: Timestamp) {
-        let waits = now.since(turn.received_at);
+    fn log_if_late(&self, step: &Step<'_>, turn: &Turn) {
+        let waits = step.now.since(turn.received_at);
         if waits < LATE || self.late_lines.check().is_err() {
             return;
         }
         let why = match turn.state {
-            TurnState::Open => "its question is tried again",
+            TurnState::New | TurnState::Open => "its question is tried again",
             TurnState::Asking { .. } | TurnState::Unknown { .. } => {
                 "what became of its call to Fini is being looked up"
             }
         };
-        let (chat, channel) = (&held.lease.chat_ref, &held.lease.channel);
+        let (chat, channel) = (&step.lane.lease.chat_ref, &step.lane.lease.channel);
         tracing::warn!(%chat, %channel, seconds = waits.as_secs(), calls = turn.asked, why, "a chat waits");
     }
 
-    pub(super) fn key(&self, channel: &Channel) -> Result<(&FiniKey, &Room, &Discovery), StoreError> {
-        let missing = || StoreError::Corrupt("the channel's key is missing".to_owned());
-        let key = self.foundation.keys.get(channel.key).ok_or_else(missing)?;
-        let room = self.rooms.get(channel.key).ok_or_else(missing)?;
-        let discovery = self.discoveries.get(channel.key).ok_or_else(missing)?;
-        Ok((key, room, discovery))
-    }
-
-    pub(super) fn patience(key: &FiniKey) -> Patience {
-        Patience { settle: key.settle, answered: ANSWERED }
-    }
-
     /// Puts a question to Fini, and ends the turn or says what comes next.
-    pub(super) async fn ask(&self, held: &Held, channel: &Channel, mut question: Question, now: Timestamp) -> Step {
-        let store = &self.foundation.store;
-        let (key, room, _) = self.key(channel)?;
-        let aim = self.aim(held, channel, &question, now).await?;
-        match aim {
-            Aim::Wait => {
-                store.release(&held.lease, Next::After(DISCOVERY_LOOK)).await?;
-                return Ok(Lane::Released);
-            }
-            Aim::Abandon => question.generation += 1,
-            Aim::Conversation(_) | Aim::New => {}
+    async fn ask(
+        &self,
+        step: &Step<'_>,
+        mut turn: Turn,
+        uncalled: &mut Option<TurnId>,
+    ) -> Result<NextView, StoreError> {
+        let (lane, channel) = (step.lane, step.channel);
+        let mut choice = self.choose_conversation(step, &turn).await?;
+        if let ConversationChoice::AwaitDiscovery(wait) = choice {
+            return self.release(lane, Next::After(wait)).await;
         }
-        let begun_before = match aim {
-            Aim::New | Aim::Abandon => store.conversation(held.lease.lane, question.generation).await?,
-            _ => None,
+        let starts_over = matches!(choice, ConversationChoice::StartOver);
+        if starts_over {
+            turn.generation += 1;
+            choice = ConversationChoice::Begin { reference: self.reference(step, turn.generation) };
+        }
+        let turn = Arc::new(turn);
+        let (target, reference, noted) = match &choice {
+            ConversationChoice::Continue(id) => (Target::Conversation(id), self.reference(step, turn.generation), None),
+            ConversationChoice::Begin { reference } => {
+                (Target::Agent(&turn.bot_id), reference.clone(), Some(reference.clone()))
+            }
+            ConversationChoice::AwaitDiscovery(_) | ConversationChoice::StartOver => return Ok(None),
         };
-        let reference = begun_before
-            .map(|conversation| conversation.reference)
-            .unwrap_or_else(|| plan::reference(&self.foundation.installation_key, &held.lease, question.generation));
-        let asking = Asking {
-            turn: question.turn,
-            members: std::mem::take(&mut question.members),
-            role: question.role,
-            content: question.content.clone(),
-            user_attributes: question.user_attributes.clone(),
-            address: question.address.clone(),
-            bot_id: question.bot_id.clone(),
-            generation: question.generation,
-            reference: reference.clone(),
-            sender_ref: self.counts_for(held, &question),
-            limits: channel.conversations.limits(),
-        };
+        let call =
+            Call { reference: noted, sender_ref: self.counts_for(step, &turn), limits: channel.conversations.limits() };
         failpoint::reach("turn.planned");
-        match self.begin_call(held, &asking).await? {
-            Admission::Admitted { shared: true } => question.user_attributes.clear(),
-            Admission::Admitted { shared: false } => {}
-            Admission::LimitReached(limit) => {
-                question.members = asking.members;
-                return self.end(held, channel, question, Ending::beyond(limit), &[], now).await;
-            }
-        }
-        failpoint::reach("turn.asked");
-        if matches!(aim, Aim::Abandon) {
-            self.foundation.metrics.conversation(channel.name.as_str(), "abandoned");
-        }
-        question.asked += 1;
-        if !held.is_fresh() {
-            return Err(StoreError::Fenced);
-        }
-
-        let mut user_attributes = question.user_attributes.clone();
-        user_attributes.insert(REFERENCE_ATTRIBUTE.to_owned(), Value::String(reference));
-        let target = match &aim {
-            Aim::Conversation(id) => Target::Conversation(id),
-            _ => Target::Agent(&question.bot_id),
+        *uncalled = Some(turn.id);
+        let mut user_attributes = match self.begin_call(step, &turn, &call).await? {
+            Admission::Admitted { shared: true } => Map::new(),
+            Admission::Admitted { shared: false } => turn.user_attributes.clone(),
+            Admission::LimitReached(limit) => return self.end(step, &turn, Ending::beyond(limit), &[]).await,
         };
+        failpoint::reach("turn.asked");
+        if starts_over {
+            self.deps.metrics.conversation(channel.name.as_str(), "abandoned");
+        }
+        lane.fresh().await;
+        *uncalled = None;
+
+        user_attributes.insert(REFERENCE_ATTRIBUTE.to_owned(), Value::String(reference));
         let ask = Ask {
-            content: &question.content,
-            role: question.role,
+            content: &turn.content,
+            role: turn.role,
             target,
             channel: channel.platform.name(),
             user_attributes: &user_attributes,
         };
         let begun = Instant::now();
         let outcome = {
-            let _in_flight = self.foundation.metrics.fini_in_flight();
-            with_typing(channel, &question, key.client.generate_answer(&ask)).await
+            let _in_flight = self.deps.metrics.fini_in_flight();
+            with_typing(step, &turn, step.key.client.generate_answer(&ask)).await
         };
-        let label = outcome.as_ref().map_or_else(ask_outcome, |_| "ok");
-        self.foundation.metrics.fini_call("generate_answer", label, begun.elapsed());
+        let label = outcome.as_ref().map_or_else(AskError::code, |_| "ok");
+        self.deps.metrics.fini_call("generate_answer", label, begun.elapsed());
         match outcome {
             Ok(events) => {
                 failpoint::reach("turn.answered");
-                room.gate.worked();
-                self.answered(held, channel, question, &events, now.plus(begun.elapsed())).await
+                step.group.breaker.on_success();
+                let step = Step { now: step.now.plus(begun.elapsed()), ..*step };
+                self.answered(&step, &turn, &events, call.reference).await
             }
-            Err(error) => self.not_answered(held, channel, question, error, now).await,
+            Err(error) => self.not_answered(step, &turn, error).await,
         }
     }
 
     /// For whom the turn counts: who doesn't say who they are counts as the chat. What a human agent writes costs no
     /// answer.
-    fn counts_for(&self, held: &Held, question: &Question) -> Option<SenderRef> {
-        let key = &self.foundation.installation_key;
-        match (&question.sender, question.role) {
+    fn counts_for(&self, step: &Step<'_>, turn: &Turn) -> Option<SenderRef> {
+        let lease = &step.lane.lease;
+        match (&turn.sender, turn.role) {
             (_, Role::Agent) => None,
-            (Some(sender), _) => Some(sender_ref(key, &held.lease.channel, sender)),
-            (None, _) => Some(SenderRef::new(held.lease.chat_ref.as_str())),
+            (Some(sender), _) => Some(sender_ref(&self.deps.installation_key, &lease.channel, sender)),
+            (None, _) => Some(SenderRef::new(lease.chat_ref.as_str())),
         }
     }
 
-    async fn begin_call(&self, held: &Held, asking: &Asking) -> Result<Admission, StoreError> {
-        let _counted = match self.budgets.get(&held.lease.channel) {
-            Some(budget) if !asking.members.is_empty() => Some(budget.lock().await),
+    fn reference(&self, step: &Step<'_>, generation: u32) -> String {
+        plan::reference(&self.deps.installation_key, &step.lane.lease, generation)
+    }
+
+    async fn begin_call(&self, step: &Step<'_>, turn: &Arc<Turn>, call: &Call) -> Result<Admission, StoreError> {
+        let _counted = match self.budgets.get(&step.channel.name) {
+            Some(budget) if turn.state == TurnState::New => Some(budget.lock().await),
             _ => None,
         };
-        self.foundation.store.asking(&held.lease, asking).await
+        self.deps.store.begin_call(&step.lane.lease, turn, call).await
     }
 
-    async fn not_answered(
-        &self,
-        held: &Held,
-        channel: &Channel,
-        question: Question,
-        error: AskError,
-        now: Timestamp,
-    ) -> Step {
-        let store = &self.foundation.store;
-        let (_, room, _) = self.key(channel)?;
-        tracing::info!(chat = %held.lease.chat_ref, channel = %channel.name, %error, "no answer from Fini");
+    async fn not_answered(&self, step: &Step<'_>, turn: &Turn, error: AskError) -> Result<NextView, StoreError> {
+        let (store, lease, breaker) = (&self.deps.store, &step.lane.lease, &step.group.breaker);
+        tracing::info!(chat = %lease.chat_ref, channel = %lease.channel, %error, "no answer from Fini");
         match error {
             AskError::NotSent(reason) => {
-                let after = backoff(RETRY_FIRST, RETRY_LONGEST, question.asked);
-                insist(|| store.reopen(&held.lease, question.turn, after, reason)).await?;
+                let after = backoff(RETRY_FIRST, RETRY_LONGEST, turn.asked.saturating_add(1));
+                retry_until_written(|| store.reopen(lease, turn.id, after, reason)).await?;
             }
             AskError::Throttled { retry_after } => {
-                room.gate.throttled(retry_after);
-                insist(|| store.reopen(&held.lease, question.turn, Duration::ZERO, "fini_429")).await?;
+                breaker.on_throttled(retry_after);
+                retry_until_written(|| store.reopen(lease, turn.id, Duration::ZERO, "fini_429")).await?;
             }
             AskError::Key { status, .. } => {
-                room.gate.refused();
+                breaker.on_auth_failure();
                 let reason = format!("fini_{status}");
-                insist(|| store.reopen(&held.lease, question.turn, Duration::ZERO, &reason)).await?;
+                retry_until_written(|| store.reopen(lease, turn.id, Duration::ZERO, &reason)).await?;
             }
             AskError::Rejected { status, detail } => {
-                room.gate.worked();
-                let ending = Ending::failed(channel, question.role, &format!("fini_{status}"), &detail);
-                return self.end(held, channel, question, ending, &[], now).await;
+                breaker.on_success();
+                let ending = Ending::failed(step.channel, turn.role, &format!("fini_{status}"), &detail);
+                return self.end_begun(step, turn, ending, &[]).await;
             }
             AskError::Unknown { answered, reason } => {
-                let doubt = Doubt::Begins { answered };
-                insist(|| store.unknown(&held.lease, question.turn, doubt, LOOK_AGAIN, &reason)).await?;
+                let note = LookupNote::Started { answered };
+                retry_until_written(|| store.mark_unknown(lease, turn.id, note, LOOK_AGAIN, &reason)).await?;
             }
         }
-        Ok(Lane::Released)
+        Ok(None)
     }
 
     /// Which conversation a question belongs to, as far as it is known.
-    async fn aim(
-        &self,
-        held: &Held,
-        channel: &Channel,
-        question: &Question,
-        now: Timestamp,
-    ) -> Result<Aim, StoreError> {
-        let (lane, generation) = (held.lease.lane, question.generation);
-        if let Some(id) = self.mapping.get(lane, generation).await? {
-            return Ok(Aim::Conversation(id));
+    async fn choose_conversation(&self, step: &Step<'_>, turn: &Turn) -> Result<ConversationChoice, StoreError> {
+        let (lane, generation) = (step.lane.lease.lane, turn.generation);
+        let begin = || ConversationChoice::Begin { reference: self.reference(step, generation) };
+        if let Some(id) = self.mapping.get(lane, generation).await {
+            return Ok(ConversationChoice::Continue(id));
         }
-        let Some(conversation) = self.foundation.store.conversation(lane, generation).await? else {
-            return Ok(Aim::New);
+        if turn.state == TurnState::New && generation > step.generation {
+            return Ok(begin());
+        }
+        let Some(conversation) = self.deps.store.conversation(lane, generation).await? else {
+            return Ok(begin());
         };
         if let Some(id) = conversation.interaction_id {
-            return Ok(Aim::Conversation(id));
+            self.mapping.insert(lane, generation, id.clone()).await;
+            return Ok(ConversationChoice::Continue(id));
         }
         // Without an answer nothing came of the calls so far, or the turn would be looked up, not asked.
-        let Some(answered_at) = conversation.answered_at else { return Ok(Aim::New) };
-        let (_, _, discovery) = self.key(channel)?;
-        let waited = now.since(answered_at.max(question.received_at));
-        Ok(match discovery.want(conversation) {
-            Search::Looking { looks, looked } if waited < DISCOVERY || looks < 2 && looked < DISCOVERY => Aim::Wait,
-            Search::Looking { .. } | Search::Hopeless => Aim::Abandon,
+        let Some(answered_at) = conversation.answered_at else {
+            return Ok(ConversationChoice::Begin { reference: conversation.reference });
+        };
+        // What a process that has just started couldn't look for has its time, too.
+        let waited = step.now.since(answered_at.max(turn.received_at)).min(self.started.elapsed());
+        Ok(match (step.discovery.want(conversation), DISCOVERY.saturating_sub(waited)) {
+            (Search::Looking { .. }, left) if left > Duration::ZERO => ConversationChoice::AwaitDiscovery(left),
+            (Search::Looking { .. } | Search::Unfindable, _) => ConversationChoice::StartOver,
         })
     }
 
-    /// Ends a turn with what Fini said.
-    pub(super) async fn answered(
+    async fn reconcile(
         &self,
-        held: &Held,
-        channel: &Channel,
-        question: Question,
-        events: &[Event],
-        now: Timestamp,
-    ) -> Step {
-        let replies = replies(question.role, events);
-        let (lane, generation) = (held.lease.lane, question.generation);
-        let ending = Ending { outcome: TurnOutcome::Answered, text: String::new(), new_generation: None };
-        self.finish(held, channel, question, ending, &replies, events, now).await?;
-        if self.mapping.get(lane, generation).await?.is_none()
-            && let Some(conversation) = self.foundation.store.conversation(lane, generation).await?
-        {
-            let (_, _, discovery) = self.key(channel)?;
-            discovery.want(conversation);
+        step: &Step<'_>,
+        mut turn: Turn,
+        uncalled: &mut Option<TurnId>,
+    ) -> Result<NextView, StoreError> {
+        failpoint::reach("lookup.begun");
+        let deps = lookup::Deps {
+            store: self.deps.store.as_ref(),
+            client: step.key.client.as_ref(),
+            breaker: &step.group.breaker,
+            discovery: step.discovery,
+            mapping: &self.mapping,
+            metrics: &self.deps.metrics,
+            settle: step.key.settle,
+        };
+        let found = lookup(&deps, step.lane.lease.lane, &turn, step.now).await?;
+        failpoint::reach("lookup.found");
+        let age = plan::age(turn.received_at, turn.dormant, step.channel, step.now);
+        match resolve(found, &turn, age, step.now, step.key.settle, step.channel) {
+            Verdict::Answered(events) => self.answered(step, &turn, &events, None).await,
+            Verdict::End(ending, events) => self.end_begun(step, &turn, ending, &events).await,
+            Verdict::LookAgain { note, after, reason } => {
+                self.deps.store.mark_unknown(&step.lane.lease, turn.id, note, after, reason).await?;
+                Ok(None)
+            }
+            Verdict::AskAgain { new_conversation } => {
+                if let TurnState::Unknown { asked_at, answered, .. } = turn.state {
+                    let others_succeeded = step.group.breaker.succeeded_within(step.now.since(asked_at));
+                    if let Some(calls) = self.poison.failed(&turn, others_succeeded).await {
+                        let detail = format!("Fini failed on it {calls} times, and answered others meanwhile.");
+                        let ending = Ending::failed(step.channel, turn.role, "fini_keeps_failing", &detail);
+                        return self.end_begun(step, &turn, ending, &[]).await;
+                    }
+                    // After a call without an answer Fini may still come to store it, beyond `settle`.
+                    let after = if answered { "failed" } else { "unanswered" };
+                    self.deps.metrics.repeated_call(step.channel.name.as_str(), after);
+                }
+                if new_conversation {
+                    self.deps.metrics.conversation(step.channel.name.as_str(), "replaced");
+                    turn.generation += 1;
+                }
+                self.ask(step, turn, uncalled).await
+            }
         }
-        Ok(Lane::Kept)
+    }
+
+    /// Ends a turn with what Fini said. `begun`: the reference of a conversation that began with it.
+    async fn answered(
+        &self,
+        step: &Step<'_>,
+        turn: &Turn,
+        events: &[Event],
+        begun: Option<String>,
+    ) -> Result<NextView, StoreError> {
+        let (lane, generation) = (step.lane.lease.lane, turn.generation);
+        let ending = Ending { outcome: TurnOutcome::Answered, text: String::new(), new_generation: None };
+        let replies = replies::of_answer(turn.role, events);
+        let (next, end) = self.finish(step, turn, ending, &replies, events).await?;
+        if end.is_discovered {
+            return Ok(next);
+        }
+        let conversation = match begun.filter(|_| turn.state == TurnState::New && generation > step.generation) {
+            Some(reference) => Some(Conversation {
+                lane,
+                generation,
+                channel: step.channel.name.clone(),
+                bot_id: turn.bot_id.clone(),
+                reference,
+                interaction_id: None,
+                asked_at: Some(step.now),
+                first_events: end.events.clone(),
+                first_event_at: end.first_event_at,
+                watermark: end.events.last().cloned(),
+                answered_at: Some(step.now),
+            }),
+            // The next turn looks for it, if this can't.
+            None => self.deps.store.conversation(lane, generation).await.unwrap_or_default(),
+        };
+        if let Some(conversation) = conversation.filter(|conversation| conversation.interaction_id.is_none()) {
+            step.discovery.want(conversation);
+        }
+        Ok(next)
     }
 
     /// Ends a turn without an answer: the user is told what there is to tell, programs what it was. `events`: what
     /// is known of it in Fini nevertheless.
-    pub(super) async fn end(
+    async fn end(
         &self,
-        held: &Held,
-        channel: &Channel,
-        question: Question,
+        step: &Step<'_>,
+        turn: &Turn,
         ending: Ending,
         events: &[Event],
-        now: Timestamp,
-    ) -> Step {
-        let plain = |kind, text: &str| Reply { kind, text: text.to_owned(), event: Value::Null };
-        let mut replies = Vec::new();
-        if !ending.text.is_empty() {
-            replies.push(plain(ReplyKind::Message, &ending.text));
-        }
+    ) -> Result<NextView, StoreError> {
+        let (chat, channel) = (&step.lane.lease.chat_ref, &step.lane.lease.channel);
         match &ending.outcome {
-            TurnOutcome::Answered => {}
-            // Without a word to anybody: it is long forgotten.
-            TurnOutcome::Expired => {
-                tracing::warn!(chat = %held.lease.chat_ref, channel = %channel.name, "a turn expired");
-            }
-            TurnOutcome::Dropped { .. } if replies.is_empty() => replies.push(plain(ReplyKind::NoReply, "")),
-            TurnOutcome::Dropped { .. } => {}
+            TurnOutcome::Answered | TurnOutcome::Dropped { .. } => {}
+            TurnOutcome::Expired => tracing::warn!(%chat, %channel, "a turn expired"),
             TurnOutcome::Failed { reason, .. } | TurnOutcome::Held { reason, .. } => {
-                tracing::warn!(chat = %held.lease.chat_ref, channel = %channel.name, reason, "a turn failed for good");
-                replies.push(plain(ReplyKind::Failed, ""));
+                tracing::warn!(%chat, %channel, reason, "a turn failed for good");
             }
         }
-        self.finish(held, channel, question, ending, &replies, events, now).await
+        let replies = replies::of_ending(&ending);
+        Ok(self.finish(step, turn, ending, &replies, events).await?.0)
     }
 
-    #[allow(clippy::too_many_arguments)] // the one place where a turn ends
+    /// Likewise, of a turn whose call was begun.
+    async fn end_begun(
+        &self,
+        step: &Step<'_>,
+        turn: &Turn,
+        ending: Ending,
+        events: &[Event],
+    ) -> Result<NextView, StoreError> {
+        let begun = Turn { members: Vec::new(), ..turn.clone() };
+        self.end(step, &begun, ending, events).await
+    }
+
     async fn finish(
         &self,
-        held: &Held,
-        channel: &Channel,
-        question: Question,
+        step: &Step<'_>,
+        turn: &Turn,
         ending: Ending,
         replies: &[Reply],
         events: &[Event],
-        now: Timestamp,
-    ) -> Step {
-        let rendering = Rendering { address: &question.address, in_reply_to: &question.in_reply_to };
-        let mut parts = Vec::new();
-        for (number, reply) in (0..).zip(replies) {
-            match channel.platform.render(reply, &rendering) {
-                Ok(rendered) => parts.extend(rendered.into_iter().map(|part| NewPart {
-                    id: PartId::generate(),
-                    reply: number,
-                    kind: reply.kind,
-                    part,
-                })),
-                Err(error) => tracing::error!(channel = %channel.name, %error, "a reply can't be written"),
-            }
-        }
+    ) -> Result<(NextView, Arc<TurnEnd>), StoreError> {
+        let channel = step.channel;
         let label = match &ending.outcome {
             TurnOutcome::Answered => "answered",
             TurnOutcome::Dropped { reason } => reason,
@@ -502,69 +488,46 @@ impl Turns {
             TurnOutcome::Held { .. } => "held",
             TurnOutcome::Expired => EXPIRED,
         };
-        self.foundation.metrics.turn(channel.name.as_str(), label, now.since(question.received_at));
-        let end = TurnEnd {
-            turn: question.turn,
-            members: question.members,
+        self.deps.metrics.turn(channel.name.as_str(), label, step.now.since(turn.received_at));
+        let end = Arc::new(TurnEnd {
+            turn: turn.id,
+            members: match &ending.outcome {
+                TurnOutcome::Answered => Vec::new(),
+                _ => turn.members.clone(),
+            },
+            is_discovered: self.mapping.get(step.lane.lease.lane, turn.generation).await.is_some(),
             outcome: ending.outcome,
-            address: question.address,
-            parts,
+            address: turn.address.clone(),
+            parts: replies::render(channel, turn, replies),
             events: events.iter().filter_map(|event| event.id.clone()).collect(),
             first_event_at: events.iter().filter_map(|event| event.created_at).min(),
             event_kinds: events.iter().map(Event::code).collect(),
             new_generation: ending.new_generation,
-        };
-        insist(|| self.foundation.store.end(&held.lease, &end)).await?;
+        });
+        let after = AfterTurn::Release { merge_window: channel.conversations.merge_window.0 };
+        let next = retry_until_written(|| self.deps.store.finish_turn(&step.lane.lease, &end, after)).await?;
         failpoint::reach("turn.ended");
-        self.failures.invalidate(&end.turn).await;
-        Ok(Lane::Kept)
+        self.poison.ended(end.turn).await;
+        Ok((next, end))
     }
-}
-
-/// What the chat is told of an answer: each shown event once, in the array's order; and for programs, that
-/// there was none or that Fini escalated. What came back for a human agent's message is its echo.
-fn replies(role: Role, events: &[Event]) -> Vec<Reply> {
-    let mut seen = HashSet::new();
-    let mut replies: Vec<Reply> = Vec::new();
-    for event in events.iter().filter(|_| role == Role::User) {
-        if let Some((id, text)) = event.shown()
-            && seen.insert(id)
-        {
-            replies.push(Reply { kind: ReplyKind::Message, text: text.to_owned(), event: event.raw.clone() });
-        } else if event.kind == EventKind::SilentEscalation {
-            replies.push(Reply { kind: ReplyKind::Handoff, text: String::new(), event: Value::Null });
-        }
-    }
-    if replies.is_empty() {
-        replies.push(Reply { kind: ReplyKind::NoReply, text: String::new(), event: Value::Null });
-    }
-    replies
 }
 
 /// Shows that somebody is writing for as long as the answer takes.
-async fn with_typing<T>(channel: &Channel, question: &Question, answer: impl Future<Output = T>) -> T {
-    let Some(lasts) = channel.platform.typing_lasts().filter(|_| question.role == Role::User) else {
+async fn with_typing<T>(step: &Step<'_>, turn: &Turn, answer: impl Future<Output = T>) -> T {
+    let Some(lasts) = step.channel.platform.typing_lasts().filter(|_| turn.role == Role::User) else {
         return answer.await;
     };
     tokio::select! {
         answer = answer => answer,
-        never = type_on(channel, question, lasts) => match never {},
+        never = keep_typing(step, turn, lasts) => match never {},
     }
 }
 
-async fn type_on(channel: &Channel, question: &Question, lasts: Duration) -> Infallible {
+async fn keep_typing(step: &Step<'_>, turn: &Turn, lasts: Duration) -> Infallible {
     loop {
-        channel.platform.typing(&question.address).await;
+        if step.channel.limiter.acquire_spare(step.lane.lease.lane) {
+            step.channel.platform.typing(&turn.address).await;
+        }
         tokio::time::sleep(lasts).await;
-    }
-}
-
-fn ask_outcome(error: &AskError) -> &'static str {
-    match error {
-        AskError::NotSent(_) => "not_sent",
-        AskError::Throttled { .. } => "throttled",
-        AskError::Key { .. } => "key_refused",
-        AskError::Rejected { .. } => "rejected",
-        AskError::Unknown { .. } => "unknown",
     }
 }

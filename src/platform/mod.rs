@@ -20,6 +20,7 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{DeliveryKey, PartId};
 use crate::domain::message::{Address, DeliveryReport, Incoming, Part, Receipt, Reply};
 use crate::domain::problem::Problem;
+use crate::domain::span::Rate;
 use crate::http::{Http, Response};
 use crate::signature::{RawWebhook, Refused, Verified};
 
@@ -107,6 +108,9 @@ pub enum SendError {
     /// Not taken, and may be taken later.
     #[error("{reason}; try again")]
     Retry { reason: String, after: Option<Duration> },
+    /// Not taken: too much was sent. A limit of the chat alone is [`SendError::Retry`].
+    #[error("{reason}: throttled")]
+    Throttled { reason: String, after: Option<Duration>, scope: ThrottleScope },
     /// Never will be.
     #[error("{reason}")]
     Permanent { reason: String },
@@ -121,14 +125,25 @@ pub enum SendError {
     Moved { address: Address },
 }
 
+/// Whom a platform throttles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThrottleScope {
+    /// The account: nothing of the channel is taken now.
+    Account,
+    /// The platform gives one answer for a chat's limit and for the account's. Two chats that are throttled, and
+    /// nothing taken in between, mean the account.
+    ChatOrAccount,
+}
+
 impl SendError {
     /// What follows from an HTTP answer that is no success, where the platform says nothing more exact:
-    /// 408, 425, 429 and 5xx come again, 401 and 403 ask for a person, the rest is final.
+    /// 429 throttles the account, 408, 425 and 5xx come again, 401 and 403 ask for a person, the rest is final.
     pub fn from_status(response: &Response, now: Timestamp) -> Self {
         let reason = format!("http_{}", response.status.as_u16());
         match response.status.as_u16() {
             401 | 403 => Self::Credential { reason },
-            408 | 425 | 429 | 500..=599 => Self::Retry { reason, after: response.retry_after(now) },
+            429 => Self::Throttled { reason, after: response.retry_after(now), scope: ThrottleScope::Account },
+            408 | 425 | 500..=599 => Self::Retry { reason, after: response.retry_after(now) },
             _ => Self::Permanent { reason },
         }
     }
@@ -209,13 +224,21 @@ pub enum Idempotency {
     None,
 }
 
-/// How fast parts may go out.
-#[derive(Clone, Copy, Debug)]
+/// How many parts and typing signs may go out in a time. `None`: as many as come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Between two parts to one chat.
-    pub per_chat: Duration,
-    /// Parts a second over the whole channel.
-    pub per_second: u32,
+    /// Of the whole channel.
+    pub channel: Option<Rate>,
+    /// Of each chat.
+    pub chat: Option<Rate>,
+}
+
+/// Up to three a second, one a second over time: answers of several parts are common, and so are platforms that allow
+/// short bursts.
+const ONE_A_SECOND: Rate = Rate { count: 3, per: Duration::from_secs(3) };
+
+const fn per_second(count: u32) -> Rate {
+    Rate { count, per: Duration::from_secs(1) }
 }
 
 /// What `register` did or what is left to do by hand.
@@ -295,6 +318,7 @@ pub trait Platform: Send + Sync + 'static {
         Idempotency::None
     }
 
+    /// What the platform documents; a channel may have its own.
     fn pace(&self) -> Pace;
 
     /// Shows that somebody is writing. Failures don't matter.

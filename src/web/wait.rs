@@ -18,16 +18,17 @@ use tokio_util::task::TaskTracker;
 use super::health::Readiness;
 use crate::domain::id::{DeliveryKey, MessageId};
 use crate::pipeline::channel::Channel;
-use crate::pipeline::retry::insist;
+use crate::pipeline::response_waiters::ResponseWaiters;
+use crate::pipeline::retry::retry_until_written;
 use crate::signature::RawWebhook;
 use crate::store::{AnswerPart, RESPONSE_WITHIN, Store};
 
 /// Longer than this no caller waits: proxies in between cut at 60 s.
 const LONGEST: Duration = Duration::from_secs(55);
-/// Somebody else's turn rings too: look this often at most …
-const LOOK_AT_MOST: Duration = Duration::from_millis(50);
-/// … and at least this often, for a turn that ended on another replica.
-const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
+/// An answer that can't be claimed is tried again after this.
+const CLAIM_AGAIN: Duration = Duration::from_millis(250);
+/// How often a caller's wait looks whether this process is ending.
+const LOOK_AT_PHASE: Duration = Duration::from_millis(200);
 /// The replies stay ours for this much longer than the caller waits.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -50,6 +51,7 @@ pub fn held_back(at_most: Duration) -> Duration {
 /// Who waits for answers in the place of the callers.
 pub struct ResponseWaiter {
     pub store: Arc<dyn Store>,
+    pub waiters: Arc<ResponseWaiters>,
     pub readiness: Readiness,
     pub background: BackgroundWrites,
 }
@@ -71,26 +73,35 @@ impl ResponseWaiter {
             end: ResponseEnd::GaveUp,
         };
         let until = Instant::now() + at_most;
-        let mut ended = self.store.bells().ended;
+        let turn = self.waiters.wait_for(message);
+        turn.check(self.store.as_ref()).await;
         loop {
-            ended.mark_unchanged();
-            match self.store.claim_answer(message).await {
+            tokio::select! {
+                () = turn.ended() => {}
+                // Dropping the claim hands the answer over to the callback.
+                () = self.patience(until) => return HttpResponse::Accepted().json(json!({ "id": key.as_str() })),
+            }
+            match self.store.claim_response(message).await {
                 Ok(Some(parts)) => {
                     let messages: Vec<Value> = parts.iter().filter_map(|part| in_response(channel, part)).collect();
                     let body = json!({ "id": key.as_str(), "messages": messages }).to_string();
                     let body = AnswerBody { rest: Bytes::from(body), step: WriteStep::AllButLastByte, claim };
                     return HttpResponse::Ok().content_type(ContentType::json()).body(body);
                 }
+                // A person had it tried again.
                 Ok(None) => {}
-                Err(error) => tracing::warn!(%error, "an answer can't be looked for"),
+                Err(error) => tracing::warn!(%error, "an answer can't be claimed"),
             }
-            let now = Instant::now();
-            if now >= until || self.readiness.is_draining() {
-                // Dropping the claim hands the answer over to the callback.
+            if timeout(CLAIM_AGAIN, self.patience(until)).await.is_ok() {
                 return HttpResponse::Accepted().json(json!({ "id": key.as_str() }));
             }
-            let _ = tokio::time::timeout_at((now + LOOK_AT_LEAST).min(until), ended.changed()).await;
-            tokio::time::sleep_until((now + LOOK_AT_MOST).min(until)).await;
+        }
+    }
+
+    /// Until nobody waits any longer: in the end the caller is told to expect a callback.
+    async fn patience(&self, until: Instant) {
+        while Instant::now() < until && !self.readiness.is_draining() {
+            tokio::time::sleep_until((Instant::now() + LOOK_AT_PHASE).min(until)).await;
         }
     }
 }
@@ -191,9 +202,9 @@ impl Drop for ResponseClaim {
     fn drop(&mut self) {
         let (store, message, end) = (self.store.clone(), self.message, self.end);
         self.background.spawn(async move {
-            let written = insist(|| match end {
-                ResponseEnd::Sent => store.answer_left(message),
-                ResponseEnd::GaveUp => store.stop_waiting(message),
+            let written = retry_until_written(|| match end {
+                ResponseEnd::Sent => store.response_sent(message),
+                ResponseEnd::GaveUp => store.release_response(message),
             });
             if !matches!(timeout(RESPONSE_WITHIN, written).await, Ok(Ok(()))) {
                 tracing::warn!(

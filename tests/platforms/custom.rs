@@ -5,7 +5,7 @@ use std::time::Duration;
 use fini_bridge::domain::clock::Timestamp;
 use fini_bridge::domain::message::{Address, Receipt, ReplyKind};
 use fini_bridge::domain::secret::Secret;
-use fini_bridge::platform::{Config, Idempotency, SendError};
+use fini_bridge::platform::{Config, Idempotency, SendError, ThrottleScope};
 use fini_bridge::signature::{StandardWebhooks, hmac_hex};
 use serde_json::{Value, json};
 
@@ -210,7 +210,9 @@ async fn a_callback_is_done_on_any_2xx_final_on_other_4xx_and_repeated_otherwise
         let sent = outcome(status).await;
         assert!(matches!(sent, Err(SendError::Permanent { .. })), "{status}: {sent:?}");
     }
-    for status in [408, 425, 429, 500, 502, 599] {
+    let throttled = outcome(429).await;
+    assert!(matches!(throttled, Err(SendError::Throttled { scope: ThrottleScope::Account, .. })), "{throttled:?}");
+    for status in [408, 425, 500, 502, 599] {
         let sent = outcome(status).await;
         assert!(matches!(sent, Err(SendError::Retry { .. })), "{status}: {sent:?}");
     }

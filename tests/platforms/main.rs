@@ -513,7 +513,7 @@ async fn throttling_is_deferred_for_as_long_as_the_platform_says() {
         let (answer, wait) = (case.throttled)();
         let stub = always(answer);
         match send(&case, &*case.connector(&[case.secret], &stub.url), "Hello").await {
-            Err(SendError::Retry { after, .. }) => assert_eq!(after, Some(wait), "{}", case.name),
+            Err(SendError::Throttled { after, .. }) => assert_eq!(after, Some(wait), "{}", case.name),
             other => panic!("{}: {other:?}", case.name),
         }
     }

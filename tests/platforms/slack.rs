@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use fini_bridge::domain::id::PartId;
 use fini_bridge::domain::message::{Address, Receipt, ReportOutcome, Reported};
-use fini_bridge::platform::{Config, Event, Idempotency, Parsed, Recipient, Registration, SampleOf, SendError};
+use fini_bridge::platform::{
+    Config, Event, Idempotency, Parsed, Recipient, Registration, SampleOf, SendError, ThrottleScope,
+};
 use fini_bridge::signature::{RawWebhook, hmac_hex};
 use serde_json::{Value, json};
 
@@ -317,8 +319,15 @@ async fn slacks_error_words_say_what_can_be_done() {
         send(&case, &*case.connector(&[case.secret], &stub.url), "Hello").await.unwrap_err()
     };
     let reason = |word: &str| format!("slack_{word}");
-    for word in ["ratelimited", "rate_limited", "service_unavailable", "request_timeout"] {
-        let after = Some(Duration::from_secs(3));
+    let after = Some(Duration::from_secs(3));
+    for (word, scope) in [
+        ("ratelimited", ThrottleScope::ChatOrAccount),
+        ("rate_limited", ThrottleScope::ChatOrAccount),
+        ("message_limit_exceeded", ThrottleScope::Account),
+    ] {
+        assert_eq!(outcome(word).await, SendError::Throttled { reason: reason(word), after, scope });
+    }
+    for word in ["service_unavailable", "request_timeout"] {
         assert_eq!(outcome(word).await, SendError::Retry { reason: reason(word), after });
     }
     for word in ["fatal_error", "internal_error"] {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fini_bridge::domain::id::PartId;
 use fini_bridge::domain::message::{Address, Part};
-use fini_bridge::platform::{Config, Delivery, Idempotency, Registration, SendError};
+use fini_bridge::platform::{Config, Delivery, Idempotency, Registration, SendError, ThrottleScope};
 use fini_bridge::signature::hmac_hex;
 use serde_json::{Value, json};
 
@@ -284,7 +284,11 @@ async fn metas_codes_say_what_can_be_done() {
         send(&case, &*case.connector(&[case.secret], &stub.url), "Hello").await.unwrap_err()
     };
     let reason = |code: i64| format!("whatsapp_{code}");
-    for code in [4, 80_007, 130_429, 131_016, 131_000, 2] {
+    for code in [4, 80_007, 130_429] {
+        let (reason, scope) = (reason(code), ThrottleScope::Account);
+        assert_eq!(outcome(400, code).await, SendError::Throttled { reason, after: None, scope });
+    }
+    for code in [131_016, 131_000, 2] {
         assert_eq!(outcome(400, code).await, SendError::Retry { reason: reason(code), after: None });
     }
     for (code, seconds) in [(131_056, 6), (131_057, 60)] {

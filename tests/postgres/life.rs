@@ -49,7 +49,7 @@ async fn connections_that_are_cut_under_load_lose_nothing_and_come_back() {
     }));
     let ((), kept) = tokio::join!(cut, deliver);
     for id in kept.into_iter().flatten() {
-        assert!(store.story(id).await.unwrap().is_some());
+        assert!(store.details(id).await.unwrap().is_some());
     }
 }
 

@@ -32,7 +32,7 @@ use fini_bridge::domain::clock::SystemClock;
 use fini_bridge::domain::secret::Secret;
 use fini_bridge::store::postgres::Postgres;
 use fini_bridge::store::sqlite::{Mode, Sqlite};
-use fini_bridge::store::{Filter, MessageState, Store, Story};
+use fini_bridge::store::{Filter, MessageState, Store, MessageDetails};
 
 use outside::Outside;
 use senders::Signed;
@@ -218,13 +218,13 @@ impl World {
         }
     }
 
-    pub async fn stories(&self, states: &[MessageState]) -> Vec<Story> {
+    pub async fn stories(&self, states: &[MessageState]) -> Vec<MessageDetails> {
         let filter = Filter { states: states.to_vec(), limit: 10_000, ..Filter::default() };
         self.store().await.list(&filter).await.unwrap()
     }
 
     /// Waits until so many messages are in this state.
-    pub async fn until(&self, number: usize, state: MessageState) -> Vec<Story> {
+    pub async fn until(&self, number: usize, state: MessageState) -> Vec<MessageDetails> {
         let store = self.store().await;
         let filter = Filter { states: vec![state], limit: 10_000, ..Filter::default() };
         let what = format!("{number} messages are {}", state.as_str());

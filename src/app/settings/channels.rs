@@ -13,8 +13,9 @@ use super::tree::{Node, Path, Value};
 use crate::domain::id::{BotId, ChannelName};
 use crate::domain::problem::Problem;
 use crate::domain::secret::Secret;
+use crate::domain::span::OptionalRate;
 use crate::pipeline::channel::{Accept, BotRule, Conversations, Replies};
-use crate::platform::{self, Common, Platform, Surroundings};
+use crate::platform::{self, Common, Pace, Platform, Surroundings};
 
 /// A channel as it is configured.
 #[derive(Clone, Debug)]
@@ -31,6 +32,9 @@ pub struct Channel {
     pub conversations: Conversations,
     /// Likewise.
     pub replies: Replies,
+    /// `None` until the connector has said what the platform documents.
+    pub pace: Option<OptionalRate>,
+    pub pace_per_chat: Option<OptionalRate>,
     pub common: Common,
     pub platform: platform::Config,
     /// The platform's own keys as the table of `check` shows them.
@@ -45,6 +49,14 @@ impl Channel {
             platform::Config::Telegram(_) => "telegram",
             platform::Config::Whatsapp(_) => "whatsapp",
             platform::Config::Custom(_) => "custom",
+        }
+    }
+
+    /// The channel's own pace, and the platform's where it has none.
+    pub fn pace(&self, documented: Pace) -> Pace {
+        Pace {
+            channel: self.pace.map_or(documented.channel, |pace| pace.0),
+            chat: self.pace_per_chat.map_or(documented.chat, |pace| pace.0),
         }
     }
 }
@@ -68,6 +80,11 @@ pub(super) struct Shared {
     api_base: Option<String>,
     /// Which messages of a room count; default: direct and mention.
     accept: Option<Vec<Accept>>,
+    /// How many parts and typing signs may go out in a time, over all replicas; default: what the platform documents.
+    /// `"none"`: as many as come.
+    pace: Option<OptionalRate>,
+    /// Likewise to one chat.
+    pace_per_chat: Option<OptionalRate>,
     #[allow(dead_code)] // read with the global ones under them
     conversations: Option<Conversations>,
     #[allow(dead_code)]
@@ -178,6 +195,8 @@ fn channel(reader: &mut Reader<'_>, tree: &Node, node: &mut Node, schemas: &Sche
         accept: shared.accept.unwrap_or_else(|| vec![Accept::Direct, Accept::Mention]),
         conversations,
         replies,
+        pace: shared.pace,
+        pace_per_chat: shared.pace_per_chat,
         common: Common {
             api_base: shared.api_base.map(|base| base.trim_end_matches('/').to_owned()),
             ..Common::default()

@@ -8,16 +8,13 @@ pub(super) const PROBLEM: &str = "is not built yet";
 pub(super) const INSTEAD: &str = "leave it out: it is planned, and not part of this version";
 
 const SECTIONS: [&str; 2] = ["handoff", "telemetry"];
-const KEYS: [(&str, &[&str]); 4] = [
+const KEYS: [(&str, &[&str]); 3] = [
     ("admin", &["tokens", "show_text"]),
-    ("fini", &["rate", "unanswered", "watch", "watch_for"]),
-    ("store", &["connections"]),
+    ("fini", &["unanswered", "watch", "watch_for"]),
     ("replies", &["waiting_text", "waiting_after", "disclosure", "disclosure_again", "attachments"]),
 ];
 /// Of a channel, beside those of `replies`.
-const CHANNEL: [&str; 10] = [
-    "pace",
-    "pace_per_chat",
+const CHANNEL: [&str; 8] = [
     "staff",
     "other_bots",
     "handoff",

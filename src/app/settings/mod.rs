@@ -24,9 +24,10 @@ use crate::domain::clock::Clock;
 use crate::domain::id::ChannelName;
 use crate::domain::problem::Problem;
 use crate::domain::secret::Secret;
+use crate::domain::span::OptionalRate;
 use crate::http::{BuildError, Http};
 use crate::pipeline::channel::{Conversations, Replies};
-use crate::platform::{Platform, Surroundings};
+use crate::platform::{Pace, Platform, Surroundings};
 use crate::{fini, http, store, web};
 
 pub use channels::Channel;
@@ -88,7 +89,7 @@ pub fn load(path: &Path, environment: &Environment, clock: Arc<dyn Clock>) -> Re
     let mut reader = Reader::new(environment, folder);
     reader.problems = environment::override_keys(&mut tree, &schemas, environment);
     environment::own_variables(&mut tree, environment);
-    let (settings, read) = match settings(&mut reader, &mut tree, &schemas, path) {
+    let (mut settings, read) = match settings(&mut reader, &mut tree, &schemas, path) {
         Some(read) => read,
         None => return Err(Problems::in_order(reader.problems)),
     };
@@ -98,6 +99,12 @@ pub fn load(path: &Path, environment: &Environment, clock: Arc<dyn Clock>) -> Re
     let Some(http) = http else { return Err(Problems::in_order(reader.problems)) };
     let surroundings = Surroundings { http, clock };
     let connectors = channels::connect(&mut reader, &tree, &read, &surroundings);
+    for (name, connector) in &connectors {
+        if let Some(channel) = settings.channels.get_mut(name) {
+            let Pace { channel: pace, chat } = channel.pace(connector.pace());
+            (channel.pace, channel.pace_per_chat) = (Some(OptionalRate(pace)), Some(OptionalRate(chat)));
+        }
+    }
     if reader.problems.is_empty() {
         let Problems(warnings) = Problems::in_order(reader.warnings);
         Ok(Loaded { settings, warnings, connectors, surroundings })

@@ -162,6 +162,10 @@ impl Found {
 
     fn store(&mut self, settings: &Settings) {
         self.retention(&settings.store);
+        if settings.store.connections < postgres::FEWEST_CONNECTIONS {
+            let problem = "is too few: one listens, one is for turns and deliveries, one for webhooks and leases";
+            self.problem("store.connections", problem, "write a whole number, 3 or more; 8 is usual");
+        }
         let url = settings.store.url.expose();
         let example = "write \"sqlite:data/fini-bridge.db\"";
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {

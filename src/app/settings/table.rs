@@ -36,6 +36,7 @@ pub fn table(settings: &Settings) -> String {
     rows.add("fini.timeout", fini.timeout);
     rows.add("fini.settle", fini.settle);
     rows.add("fini.max_in_flight", fini.max_in_flight);
+    rows.add("fini.rate", fini.rate);
     rows.section("http");
     rows.add("http.proxy", without_user(&http.proxy));
     rows.add("http.no_proxy", &http.no_proxy);
@@ -47,6 +48,7 @@ pub fn table(settings: &Settings) -> String {
         url if !hidden && url.starts_with("sqlite:") => rows.add("store.url", url),
         _ => rows.secret("store.url", true),
     }
+    rows.add("store.connections", store.connections);
     rows.add("store.keep", store.keep);
     rows.add("store.forget", store.forget);
     rows.section("conversations");
@@ -131,6 +133,11 @@ impl Rows<'_> {
         }
         self.add(&format!("{at}.enabled"), channel.enabled);
         self.add(&format!("{at}.accept"), channel.accept.iter().map(|one| accept(*one)).collect::<Vec<_>>().join(", "));
+        for (key, pace) in [("pace", channel.pace), ("pace_per_chat", channel.pace_per_chat)] {
+            if let Some(pace) = pace {
+                self.add(&format!("{at}.{key}"), pace);
+            }
+        }
         if channel.fini_api_key.is_some() {
             self.secret(&format!("{at}.fini_api_key"), true);
         }

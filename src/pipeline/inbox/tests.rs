@@ -6,9 +6,10 @@ use crate::domain::id::{BotId, ChannelName};
 use crate::domain::message::Address;
 use crate::http::Http;
 use crate::pipeline::channel::{Conversations, Replies};
+use crate::pipeline::rate_limit::RateLimiter;
 use crate::platform::{self, Common, Surroundings};
-use crate::store::Filter;
-use crate::store::sqlite::{Mode, Sqlite};
+use crate::store::sqlite::Sqlite;
+use crate::store::{Filter, Mode, Operations};
 
 const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
 const KEY: [u8; 32] = [7; 32];
@@ -30,6 +31,7 @@ fn channel(accept: &[Accept], conversations: &str) -> Channel {
         accept: accept.to_vec(),
         conversations: toml::from_str::<Conversations>(conversations).unwrap(),
         replies: Replies::default(),
+        limiter: RateLimiter::unlimited(),
         keep: Duration::from_secs(30 * 24 * 3600),
         key: 0,
     }

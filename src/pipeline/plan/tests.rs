@@ -1,20 +1,23 @@
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::*;
 use crate::domain::clock::ManualClock;
-use crate::domain::id::{ChannelName, ChatRef, LaneId, TurnId};
+use crate::domain::id::{BotId, ChannelName, ChatRef, DeliveryKey, LaneId, MessageId};
+use crate::domain::message::Address;
 use crate::http::Http;
 use crate::pipeline::channel::{Conversations, Replies};
+use crate::pipeline::rate_limit::RateLimiter;
 use crate::platform::{self, Common, Surroundings};
-use crate::store::Work;
+use crate::store::WorkKind;
 
-const NOW: i64 = 1_790_000_000;
+pub const NOW: i64 = 1_790_000_000;
 const DAY: u64 = 24 * 3600;
 
 /// A channel of Slack that could not reach Slack yet, with these keys of `[conversations]`.
-fn channel(conversations: &str) -> Channel {
+pub fn channel(conversations: &str) -> Channel {
     let keys = "signing_secret = 'signing-secret-0123456789'\nbot_token = 'xoxb-1'";
     let clock = Arc::new(ManualClock::at(Timestamp::from_secs(NOW)));
     let around = Surroundings { http: Http::new(&crate::http::Config::default()).unwrap(), clock };
@@ -28,6 +31,7 @@ fn channel(conversations: &str) -> Channel {
         accept: vec![Accept::Direct],
         conversations: toml::from_str::<Conversations>(conversations).unwrap(),
         replies: Replies { failure_text: "Sorry.".to_owned(), ..Replies::default() },
+        limiter: RateLimiter::unlimited(),
         keep: Duration::from_secs(30 * DAY),
         key: 0,
     }
@@ -69,16 +73,16 @@ fn view(waiting: Vec<Waiting>) -> LaneView {
     }
 }
 
-fn begun(plan: Plan) -> Batch {
+fn begun(plan: Plan) -> Turn {
     match plan {
-        Plan::Begin(batch) => batch,
+        Plan::Ask(turn) => turn,
         other => panic!("{other:?}"),
     }
 }
 
-fn ended(plan: Plan) -> (Batch, Ending) {
+fn ended(plan: Plan) -> (Turn, Ending) {
     match plan {
-        Plan::End(batch, ending) => (batch, ending),
+        Plan::End(turn, ending) => (turn, ending),
         other => panic!("{other:?}"),
     }
 }
@@ -100,12 +104,12 @@ fn are_joined(conversations: &str, first: Waiting, second: Waiting) -> bool {
 
 #[test]
 fn what_one_person_writes_becomes_one_question() {
-    let batch = begun(plan(view(vec![message("one"), message("two"), message("three")]), &channel("")));
-    assert_eq!(batch.content, "one\ntwo\nthree");
-    assert_eq!(batch.in_reply_to, ["one", "two", "three"].map(DeliveryKey::new));
-    assert_eq!((batch.sender.as_deref(), batch.generation), (Some("zoe"), 2));
-    assert_eq!(batch.address.0, json!({ "of": "three" }), "the answer goes to where the last was written");
-    assert_eq!(batch.received_at, Timestamp::from_secs(NOW - 1));
+    let turn = begun(plan(view(vec![message("one"), message("two"), message("three")]), &channel("")));
+    assert_eq!(turn.content, "one\ntwo\nthree");
+    assert_eq!(turn.in_reply_to, ["one", "two", "three"].map(DeliveryKey::new));
+    assert_eq!((turn.sender.as_deref(), turn.generation), (Some("zoe"), 2));
+    assert_eq!(turn.address.0, json!({ "of": "three" }), "the answer goes to where the last was written");
+    assert_eq!(turn.received_at, Timestamp::from_secs(NOW - 1));
 }
 
 #[test]
@@ -136,8 +140,8 @@ fn a_question_has_the_attributes_of_its_own_messages_and_no_others() {
     let of = |plan: &str| Map::from_iter([("plan".to_owned(), json!(plan)), (plan.to_owned(), json!(true))]);
     let first = with("one", |it| it.user_attributes = of("gold"));
     let second = with("two", |it| it.user_attributes = of("silver"));
-    let batch = begun(plan(view(vec![first, second]), &channel("")));
-    assert_eq!(batch.user_attributes, of("gold"));
+    let turn = begun(plan(view(vec![first, second]), &channel("")));
+    assert_eq!(turn.user_attributes, of("gold"));
 }
 
 #[test]
@@ -160,11 +164,11 @@ fn a_question_stays_within_the_longest_text_and_fifty_messages() {
 #[test]
 fn a_text_that_is_too_long_fails_by_itself_and_the_user_is_told() {
     let long = with("the beginning", |it| it.too_long = true);
-    let (batch, ending) = ended(plan(view(vec![long, message("next")]), &channel("")));
-    assert_eq!((batch.members.len(), reason(&ending), ending.text.as_str()), (1, "too_long", "Sorry."));
+    let (turn, ending) = ended(plan(view(vec![long, message("next")]), &channel("")));
+    assert_eq!((turn.members.len(), reason(&ending), ending.text.as_str()), (1, "too_long", "Sorry."));
     assert!(matches!(ending.outcome, TurnOutcome::Failed { detail, .. } if detail.contains("32KiB")));
-    let batch = begun(plan(view(vec![message("before"), with("x", |it| it.too_long = true)]), &channel("")));
-    assert_eq!(batch.members.len(), 1);
+    let turn = begun(plan(view(vec![message("before"), with("x", |it| it.too_long = true)]), &channel("")));
+    assert_eq!(turn.members.len(), 1);
     let of_staff = with("x", |it| {
         it.too_long = true;
         it.role = Role::Agent;
@@ -185,7 +189,7 @@ fn a_reset_word_is_one_in_any_case_and_alone() {
                 assert_eq!((reason(&ending), ending.text.as_str()), ("reset", "Let's begin again."));
                 assert_eq!(ending.new_generation, Some(3));
             }
-            Plan::Begin(batch) => assert!(!is_one && batch.generation == 2, "{text}"),
+            Plan::Ask(turn) => assert!(!is_one && turn.generation == 2, "{text}"),
             other => panic!("{other:?}"),
         }
     }
@@ -196,26 +200,26 @@ fn a_reset_word_is_one_in_any_case_and_alone() {
 #[test]
 fn what_came_before_a_reset_word_still_goes_to_the_old_conversation() {
     let waiting = || vec![message("one"), message("two"), message("new chat"), message("three")];
-    let batch = begun(plan(view(waiting()), &channel(RESET)));
-    assert_eq!((batch.content.as_str(), batch.generation), ("one\ntwo", 2));
-    let (batch, ending) = ended(plan(view(waiting()[2..].to_vec()), &channel(RESET)));
-    assert_eq!((batch.members.len(), ending.new_generation), (1, Some(3)));
+    let turn = begun(plan(view(waiting()), &channel(RESET)));
+    assert_eq!((turn.content.as_str(), turn.generation), ("one\ntwo", 2));
+    let (turn, ending) = ended(plan(view(waiting()[2..].to_vec()), &channel(RESET)));
+    assert_eq!((turn.members.len(), ending.new_generation), (1, Some(3)));
     let after = LaneView { generation: 3, ..view(waiting()[3..].to_vec()) };
     assert_eq!(begun(plan(after, &channel(RESET))).generation, 3);
 }
 
 #[test]
 fn blank_messages_are_dropped_by_themselves() {
-    let (batch, ending) = ended(plan(view(vec![message(" \n"), message("real")]), &channel("")));
-    assert_eq!((batch.members.len(), reason(&ending), ending.text.as_str()), (1, "blank", ""));
+    let (turn, ending) = ended(plan(view(vec![message(" \n"), message("real")]), &channel("")));
+    assert_eq!((turn.members.len(), reason(&ending), ending.text.as_str()), (1, "blank", ""));
     assert_eq!(begun(plan(view(vec![message("real"), message(" ")]), &channel(""))).members.len(), 1);
 }
 
 #[test]
 fn what_waited_too_long_fails_and_takes_nothing_with_it() {
     let old = || with("old", |it| it.received_at = Timestamp::from_secs(NOW).minus(Duration::from_secs(DAY + 1)));
-    let (batch, ending) = ended(plan(view(vec![old(), old(), message("new")]), &channel("")));
-    assert_eq!((batch.members.len(), reason(&ending), ending.text.as_str()), (2, "gave_up", "Sorry."));
+    let (turn, ending) = ended(plan(view(vec![old(), old(), message("new")]), &channel("")));
+    assert_eq!((turn.members.len(), reason(&ending), ending.text.as_str()), (2, "gave_up", "Sorry."));
 }
 
 #[test]
@@ -223,8 +227,8 @@ fn what_nobody_could_work_on_for_long_expires_without_a_word() {
     let aged = |text: &str, days: u64| {
         with(text, |it| it.received_at = Timestamp::from_secs(NOW).minus(Duration::from_secs(days * DAY + 1)))
     };
-    let (batch, ending) = ended(plan(view(vec![aged("x", 31), aged("y", 2)]), &channel("")));
-    assert_eq!((batch.members.len(), reason(&ending), ending.text.as_str()), (1, "expired", ""));
+    let (turn, ending) = ended(plan(view(vec![aged("x", 31), aged("y", 2)]), &channel("")));
+    assert_eq!((turn.members.len(), reason(&ending), ending.text.as_str()), (1, "expired", ""));
     let mut dormant = aged("x", 1);
     dormant.dormant = true;
     assert_eq!(reason(&ended(plan(view(vec![dormant]), &channel(""))).1), "expired");
@@ -238,7 +242,7 @@ fn what_nobody_could_work_on_for_long_expires_without_a_word() {
 #[test]
 fn a_message_that_may_be_a_strangers_waits_and_in_the_end_nobody_is_told_anything() {
     let unclear = |text| with(text, |it| it.address = Address(json!({ "accounts": ["T0OTHER"] })));
-    assert!(matches!(plan(view(vec![unclear("whose?"), message("ours")]), &channel("")), Plan::Hold));
+    assert!(matches!(plan(view(vec![unclear("whose?"), message("ours")]), &channel("")), Plan::AwaitRecipient));
     assert_eq!(begun(plan(view(vec![message("ours"), unclear("whose?")]), &channel(""))).members.len(), 1);
     let mut old = unclear("whose?");
     old.received_at = Timestamp::from_secs(NOW).minus(Duration::from_secs(DAY + 1));
@@ -259,16 +263,16 @@ fn a_conversation_goes_on_with_the_same_agent_until_it_was_idle() {
 
 #[test]
 fn nothing_is_due_before_the_merge_window_has_passed() {
-    assert!(matches!(plan(view(vec![]), &channel("")), Plan::Rest));
-    assert!(matches!(plan(view(vec![message("x")]), &channel("merge_window = \"2s\"")), Plan::Rest));
+    assert!(matches!(plan(view(vec![]), &channel("")), Plan::Idle));
+    assert!(matches!(plan(view(vec![message("x")]), &channel("merge_window = \"2s\"")), Plan::Idle));
     begun(plan(view(vec![message("x")]), &channel("merge_window = \"1s\"")));
 }
 
 #[test]
 fn what_the_platform_does_not_order_is_sorted_by_its_time() {
     let at = |text: &str, second| with(text, |it| it.sort_at = Some(Timestamp::from_secs(second)));
-    let batch = begun(plan(view(vec![at("two", 2), at("one", 1), at("two too", 2)]), &channel("")));
-    assert_eq!(batch.content, "one\ntwo\ntwo too");
+    let turn = begun(plan(view(vec![at("two", 2), at("one", 1), at("two too", 2)]), &channel("")));
+    assert_eq!(turn.content, "one\ntwo\ntwo too");
     let unsorted = vec![at("two", 2), message("now"), at("one", 1)];
     assert_eq!(begun(plan(view(unsorted), &channel(""))).content, "two\nnow\none");
 }
@@ -283,7 +287,9 @@ fn a_turn_that_was_begun_comes_before_what_waits() {
         content: "begun".to_owned(),
         user_attributes: Map::new(),
         address: Address(json!({})),
+        members: Vec::new(),
         in_reply_to: Vec::new(),
+        sender: None,
         received_at: Timestamp::from_secs(NOW).minus(Duration::from_secs(age)),
         state,
         asked: 1,
@@ -292,15 +298,15 @@ fn a_turn_that_was_begun_comes_before_what_waits() {
     let since = Timestamp::from_secs(NOW - 5);
     let with = |turn| LaneView { turn: Some(turn), ..view(vec![message("waits")]) };
     let channel = channel("");
-    assert!(matches!(plan(with(turn(TurnState::Open, 9)), &channel), Plan::Again(_)));
+    assert!(matches!(plan(with(turn(TurnState::Open, 9)), &channel), Plan::Ask(_)));
     let ends_as = |age| match plan(with(turn(TurnState::Open, age)), &channel) {
-        Plan::EndTurn(_, ending) => reason(&ending).to_owned(),
+        Plan::End(_, ending) => reason(&ending).to_owned(),
         other => panic!("{other:?}"),
     };
     assert_eq!((ends_as(DAY + 1).as_str(), ends_as(31 * DAY + 1).as_str()), ("gave_up", "expired"));
-    assert!(matches!(plan(with(turn(TurnState::Asking { since }, DAY + 1)), &channel), Plan::Look(_)));
+    assert!(matches!(plan(with(turn(TurnState::Asking { since }, DAY + 1)), &channel), Plan::Reconcile(_)));
     let unknown = TurnState::Unknown { asked_at: since, since, answered: false, looks: 3 };
-    assert!(matches!(plan(with(turn(unknown, 9)), &channel), Plan::Look(_)));
+    assert!(matches!(plan(with(turn(unknown, 9)), &channel), Plan::Reconcile(_)));
 }
 
 #[test]
@@ -317,7 +323,7 @@ fn each_limit_has_its_reason() {
 fn a_chat_that_was_forgotten_has_another_reference_than_before() {
     let lease = |lane| Lease {
         lane: LaneId(lane),
-        work: Work::Turns,
+        work: WorkKind::Turns,
         fence: 1,
         channel: ChannelName::new("shop"),
         chat_ref: ChatRef::new("ref"),

@@ -19,14 +19,13 @@ mod verify;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::{
     Account, Answer, Common, Delivery, Malformed, NoSample, Pace, Parsed, Platform, Registration, Rendering, Sample,
-    SampleOf, SendError, SendFailure, Surroundings,
+    SampleOf, SendError, SendFailure, Surroundings, per_second,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::message::{Part, Receipt, Reply};
@@ -39,7 +38,7 @@ pub use sample::try_sample;
 
 const NAME: &str = "custom";
 /// Nobody said how fast is too fast; a 429 will.
-const PACE: Pace = Pace { per_chat: Duration::ZERO, per_second: 50 };
+const PACE: Pace = Pace { channel: Some(per_second(50)), chat: None };
 
 /// `[channels.NAME]` with `platform = "custom"`: `verify`, `inbound` and `reply`; or `secret` and
 /// `callback_url` for the bridge's own protocol.

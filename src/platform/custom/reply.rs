@@ -262,7 +262,9 @@ impl Reply {
 
     fn turned_away(&self, response: &Response, now: Timestamp) -> SendError {
         let mut error = SendError::from_status(response, now);
-        if let (SendError::Retry { after, .. }, Some(told)) = (&mut error, &self.retry_after) {
+        if let (SendError::Retry { after, .. } | SendError::Throttled { after, .. }, Some(told)) =
+            (&mut error, &self.retry_after)
+        {
             // Where it says nothing that can be read, `Retry-After` counts.
             let told = told.eval(&seen(response)).ok().and_then(|value| time::wait_of(&value, now));
             *after = told.or(*after);

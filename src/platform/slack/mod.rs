@@ -16,8 +16,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Account, Answer, Common, Delivery, Event, Idempotency, Malformed, NoSample, Pace, Parsed, Platform, Recipient,
-    Registration, Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings, json as read, sample,
+    Account, Answer, Common, Delivery, Event, Idempotency, Malformed, NoSample, ONE_A_SECOND, Pace, Parsed, Platform,
+    Recipient, Registration, Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings, ThrottleScope,
+    json as read, per_second, sample,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChatKey, DeliveryKey};
@@ -38,7 +39,7 @@ const TOLERANCE: Duration = Duration::from_secs(300);
 /// chat.postMessage: "limit to 4,000 characters"; truncated only above 40,000.
 const LIMIT: Limit = Limit { max: 4000, unit: Unit::Chars };
 /// docs.slack.dev/apis/web-api/rate-limits: about one message a second per channel, several hundred a minute.
-const PACE: Pace = Pace { per_chat: Duration::from_secs(1), per_second: 5 };
+const PACE: Pace = Pace { channel: Some(per_second(5)), chat: Some(ONE_A_SECOND) };
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// `chat.postMessage` sends the message back, blocks and all.
 const MAX_ANSWER: usize = 1024 * 1024;
@@ -133,7 +134,12 @@ impl Slack {
         let now = self.around.clock.now();
         let unknown = |reason: &str| SendError::Unknown { reason: reason.to_owned() };
         let error = match response.json::<Value>() {
-            _ if !response.status.is_success() => SendError::from_status(response, now),
+            _ if !response.status.is_success() => match SendError::from_status(response, now) {
+                SendError::Throttled { reason, after, .. } => {
+                    SendError::Throttled { reason, after, scope: ThrottleScope::ChatOrAccount }
+                }
+                error => error,
+            },
             None => unknown("the answer is not JSON"),
             Some(answer) => match answer.get("ok").and_then(Value::as_bool) {
                 Some(true) => return Ok(answer),

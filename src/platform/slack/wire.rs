@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::{Malformed, SendError, json as read};
+use super::super::{Malformed, SendError, ThrottleScope, json as read};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::PartId;
 
@@ -214,7 +214,9 @@ pub fn refusal(word: &str, after: Option<Duration>) -> SendError {
     let known = !word.is_empty() && word.len() <= 64 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     let reason = if known { format!("slack_{word}") } else { "slack_error".to_owned() };
     match word {
-        "ratelimited" | "rate_limited" | "message_limit_exceeded" => SendError::Retry { reason, after },
+        // Of a channel or of the workspace: docs.slack.dev/apis/web-api/rate-limits has both.
+        "ratelimited" | "rate_limited" => SendError::Throttled { reason, after, scope: ThrottleScope::ChatOrAccount },
+        "message_limit_exceeded" => SendError::Throttled { reason, after, scope: ThrottleScope::Account },
         // Nothing was done: the service is away, the request came truncated, the workspace is on the move.
         "service_unavailable" | "request_timeout" | "team_added_to_org" => SendError::Retry { reason, after },
         // "It's possible some aspect of the operation succeeded before the error was raised."

@@ -14,8 +14,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Account, Common, Delivery, Event, Malformed, NoSample, Pace, Parsed, Platform, Recipient, Registration, Rendering,
-    Sample, SampleOf, SendError, SendFailure, Surroundings, json as read, sample,
+    Account, Common, Delivery, Event, Malformed, NoSample, ONE_A_SECOND, Pace, Parsed, Platform, Recipient,
+    Registration, Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings, json as read, per_second, sample,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChatKey, DeliveryKey};
@@ -32,7 +32,7 @@ const API_BASE: &str = "https://api.telegram.org";
 const LIMIT: Limit = Limit { max: 4096, unit: Unit::Utf16 };
 /// core.telegram.org/bots/faq: one message a second per chat, about 30 a second overall. The 20 a minute of
 /// a group are left to its 429.
-const PACE: Pace = Pace { per_chat: Duration::from_secs(1), per_second: 30 };
+const PACE: Pace = Pace { channel: Some(per_second(30)), chat: Some(ONE_A_SECOND) };
 /// core.telegram.org/bots/api#sendchataction: shown for 5 seconds or less.
 const TYPING: Duration = Duration::from_secs(4);
 const TIMEOUT: Duration = Duration::from_secs(15);

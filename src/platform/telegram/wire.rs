@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::{Malformed, SendError, json as read};
+use super::super::{Malformed, SendError, ThrottleScope, json as read};
 use super::Refusal;
 use crate::domain::message::Address;
 
@@ -145,9 +145,11 @@ pub fn refusal(answer: &Value, status: u16, by_status: SendError) -> Refusal {
     }
     let says = |words: &str| description.starts_with(&format!("bad request: {words}"));
     Refusal::Error(match (status, by_status) {
-        (429, SendError::Retry { reason, after }) => {
+        // core.telegram.org/bots/faq has limits of a chat, a group and the bot; the answer doesn't say which.
+        (429, SendError::Throttled { reason, after, .. }) => {
             let seconds = answer.pointer("/parameters/retry_after").and_then(Value::as_u64);
-            SendError::Retry { reason, after: seconds.map(|s| Duration::from_secs(s.min(86_400))).or(after) }
+            let after = seconds.map(|s| Duration::from_secs(s.min(86_400))).or(after);
+            SendError::Throttled { reason, after, scope: ThrottleScope::ChatOrAccount }
         }
         (400, _) if says("can't parse entities") => return Refusal::Markup,
         (400, _) => SendError::Permanent {

@@ -14,8 +14,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Account, Answer, Batch, Common, Delivery, Event, Idempotency, Malformed, NoSample, Pace, Parsed, Platform,
-    Registration, Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings, json as read, sample,
+    Account, Answer, Batch, Common, Delivery, Event, Idempotency, Malformed, NoSample, ONE_A_SECOND, Pace, Parsed,
+    Platform, Registration, Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings, json as read,
+    per_second, sample,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChatKey, DeliveryKey};
@@ -32,7 +33,7 @@ const API_BASE: &str = "https://graph.facebook.com/v26.0";
 const LIMIT: Limit = Limit { max: 4096, unit: Unit::Utf16 };
 /// developers.facebook.com, WhatsApp, Throughput: 80 messages a second and number, in and out together: half
 /// of it is left to what comes in. One user takes bursts, but about one in 6 s over time: 131056 says so.
-const PACE: Pace = Pace { per_chat: Duration::from_secs(1), per_second: 40 };
+const PACE: Pace = Pace { channel: Some(per_second(40)), chat: Some(ONE_A_SECOND) };
 const SAME_USER_PAUSE: Duration = Duration::from_secs(6);
 /// 131057, maintenance: "minutes".
 const MAINTENANCE_PAUSE: Duration = Duration::from_secs(60);

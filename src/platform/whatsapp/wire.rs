@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Event, Malformed, SendError, json as read};
+use super::super::{Event, Malformed, SendError, ThrottleScope, json as read};
 use super::{MAINTENANCE_PAUSE, SAME_USER_PAUSE};
 use crate::domain::clock::Timestamp;
 use crate::domain::message::{Address, DeliveryReport, ReportOutcome, Reported};
@@ -107,8 +107,9 @@ pub fn refusal(code: i64, response: &Response, now: Timestamp) -> SendError {
     let reason = format!("whatsapp_{code}");
     let after = response.retry_after(now);
     match code {
-        // Limits of the app, the account, the number; trouble on their side.
-        4 | 80_007 | 130_429 | 1 | 2 | 131_000 | 131_016 => SendError::Retry { reason, after },
+        // Limits of the app, the account, the number; then trouble on their side, the limit of one user, maintenance.
+        4 | 80_007 | 130_429 => SendError::Throttled { reason, after, scope: ThrottleScope::Account },
+        1 | 2 | 131_000 | 131_016 => SendError::Retry { reason, after },
         131_056 => SendError::Retry { reason, after: after.or(Some(SAME_USER_PAUSE)) },
         131_057 => SendError::Retry { reason, after: after.or(Some(MAINTENANCE_PAUSE)) },
         // Token and permissions; the account is locked, unpaid, without certificate, without a name.
@@ -118,6 +119,7 @@ pub fn refusal(code: i64, response: &Response, now: Timestamp) -> SendError {
         _ => match SendError::from_status(response, now) {
             // An unknown code in an answer that says to come again.
             SendError::Retry { after, .. } => SendError::Retry { reason, after },
+            SendError::Throttled { after, scope, .. } => SendError::Throttled { reason, after, scope },
             SendError::Credential { .. } if response.status.as_u16() == 401 => SendError::Credential { reason },
             _ => SendError::Permanent { reason },
         },

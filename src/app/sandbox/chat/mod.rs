@@ -32,7 +32,7 @@ use crate::domain::id::{ChannelName, DeliveryKey};
 use crate::domain::secret::Secret;
 use crate::http::{Error, Http};
 use crate::signature::{RawWebhook, StandardWebhooks, Verifier};
-use crate::store::{Store, Story};
+use crate::store::{MessageDetails, Store};
 use crate::text::{Dialect, render};
 use crate::web::only_by_a_local_name;
 
@@ -51,9 +51,8 @@ const WEBHOOK_WITHIN: Duration = Duration::from_secs(15);
 const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 /// A connection without a word for longer is taken for dead by some.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// A message's story is looked at when the store rings, and at least and at most this often.
-const LOOK_AT_LEAST: Duration = Duration::from_millis(500);
-const LOOK_AT_MOST: Duration = Duration::from_millis(30);
+/// How often a message that was sent from the page is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A message that isn't settled by then won't be watched further.
 const WATCHED_FOR: Duration = Duration::from_secs(15 * 60);
 
@@ -274,31 +273,21 @@ impl Backend {
 
     async fn follow(&self, chat: &str, id: &str, sent: &Sent) {
         let until = Instant::now() + WATCHED_FOR;
-        let mut bells = self.outlook.store.bells();
         loop {
-            bells.turns.mark_unchanged();
-            bells.deliveries.mark_unchanged();
-            bells.ended.mark_unchanged();
-            let story = self.story(id).await;
-            self.tell(chat, id, sent, story.as_ref());
-            if story.as_ref().is_some_and(steps::is_settled) || Instant::now() > until {
+            let details = self.details(id).await;
+            self.tell(chat, id, sent, details.as_ref());
+            if details.as_ref().is_some_and(steps::is_settled) || Instant::now() > until {
                 return;
             }
-            tokio::select! {
-                _ = bells.turns.changed() => {}
-                _ = bells.deliveries.changed() => {}
-                _ = bells.ended.changed() => {}
-                () = tokio::time::sleep(LOOK_AT_LEAST) => {}
-            }
-            tokio::time::sleep(LOOK_AT_MOST).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
-    async fn story(&self, id: &str) -> Option<Story> {
+    async fn details(&self, id: &str) -> Option<MessageDetails> {
         let Outlook { store, channel, .. } = &self.outlook;
         let look = async {
             let Some(message) = store.find(channel, &DeliveryKey::new(id)).await? else { return Ok(None) };
-            store.story(message).await
+            store.details(message).await
         };
         look.await.unwrap_or_else(|error| {
             tracing::warn!(%error, "a message's story can't be read");
@@ -306,7 +295,7 @@ impl Backend {
         })
     }
 
-    fn tell(&self, chat: &str, id: &str, sent: &Sent, story: Option<&Story>) {
+    fn tell(&self, chat: &str, id: &str, sent: &Sent, story: Option<&MessageDetails>) {
         let progress = Progress {
             message: id.to_owned(),
             steps: steps::steps(sent, story),

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::message::ReplyKind;
-use crate::store::{MessageState, Story, TurnStory};
+use crate::store::{MessageDetails, MessageState, TurnDetails};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -74,7 +74,7 @@ impl Sent {
     }
 }
 
-pub fn steps(sent: &Sent, story: Option<&Story>) -> Vec<Step> {
+pub fn steps(sent: &Sent, story: Option<&MessageDetails>) -> Vec<Step> {
     let detail = "POST /webhooks/sandbox, signed as Standard Webhooks with a secret made for this run";
     let mut steps = vec![step("sent", StepState::Done, "Sent as a signed webhook", detail).at(sent.at)];
     steps.push(stored(sent, story));
@@ -89,11 +89,11 @@ pub fn steps(sent: &Sent, story: Option<&Story>) -> Vec<Step> {
 }
 
 /// Nothing more is going to happen to it, as far as a person who watches would wait for.
-pub fn is_settled(story: &Story) -> bool {
+pub fn is_settled(story: &MessageDetails) -> bool {
     has_ended(story) && story.turn.as_ref().is_none_or(|turn| turn.interaction_id.is_some() || turn.asked_at.is_none())
 }
 
-fn has_ended(story: &Story) -> bool {
+fn has_ended(story: &MessageDetails) -> bool {
     matches!(story.state, MessageState::Done | MessageState::Dropped | MessageState::Failed | MessageState::Held)
 }
 
@@ -108,7 +108,7 @@ impl Step {
     }
 }
 
-fn stored(sent: &Sent, story: Option<&Story>) -> Step {
+fn stored(sent: &Sent, story: Option<&MessageDetails>) -> Step {
     match (story, &sent.receipt) {
         (Some(story), Receipt::Status(200)) => {
             let detail = format!("Signature and time checked, on disk before the 200; message {}", story.id);
@@ -123,7 +123,7 @@ fn stored(sent: &Sent, story: Option<&Story>) -> Step {
     }
 }
 
-fn asked(story: Option<&Story>, turn: Option<&TurnStory>) -> Step {
+fn asked(story: Option<&MessageDetails>, turn: Option<&TurnDetails>) -> Step {
     let Some(asked_at) = turn.and_then(|turn| turn.asked_at) else {
         return match story.map(|story| (story.state, reason(story))) {
             Some((MessageState::Dropped, reason)) => step("asked", StepState::Skipped, "Fini was not asked", reason),
@@ -144,7 +144,7 @@ fn asked(story: Option<&Story>, turn: Option<&TurnStory>) -> Step {
     step("asked", StepState::Done, "Asked Fini", detail).at(asked_at)
 }
 
-fn answered(story: Option<&Story>, turn: Option<&TurnStory>) -> Step {
+fn answered(story: Option<&MessageDetails>, turn: Option<&TurnDetails>) -> Step {
     if turn.and_then(|turn| turn.asked_at).is_none() && story.is_some_and(has_ended) {
         return step("answered", StepState::Skipped, "No answer from Fini", "");
     }
@@ -187,7 +187,7 @@ fn seen(codes: &[String], replies: usize) -> Vec<SeenEvent> {
     codes.iter().map(event).collect()
 }
 
-fn delivered(story: Option<&Story>, turn: Option<&TurnStory>) -> Step {
+fn delivered(story: Option<&MessageDetails>, turn: Option<&TurnDetails>) -> Step {
     let ended = turn.is_some_and(|turn| turn.ended_at.is_some());
     let Some(story) = story.filter(|story| ended || has_ended(story)) else {
         return step("delivered", StepState::Waiting, "Delivered to the chat", "");
@@ -221,7 +221,7 @@ fn delivered(story: Option<&Story>, turn: Option<&TurnStory>) -> Step {
     step("delivered", StepState::Done, title, detail).at(last)
 }
 
-fn reason(story: &Story) -> String {
+fn reason(story: &MessageDetails) -> String {
     story.reason.clone().unwrap_or_default()
 }
 
@@ -234,12 +234,12 @@ mod tests {
     use super::*;
     use crate::domain::id::{BotId, ChannelName, MessageId, PartId, TurnId};
     use crate::domain::message::Role;
-    use crate::store::PartStory;
+    use crate::store::PartDetails;
 
     const SENT: Sent = Sent { at: Timestamp::from_millis(0), receipt: Receipt::Status(200) };
 
-    fn story(kinds: &[&str], parts: &[(ReplyKind, &str)]) -> Story {
-        Story {
+    fn story(kinds: &[&str], parts: &[(ReplyKind, &str)]) -> MessageDetails {
+        MessageDetails {
             id: MessageId::generate(),
             channel: ChannelName::new("sandbox"),
             chat: None,
@@ -250,7 +250,7 @@ mod tests {
             reason: None,
             detail: None,
             received_at: Timestamp::from_millis(1),
-            turn: Some(TurnStory {
+            turn: Some(TurnDetails {
                 id: TurnId::generate(),
                 generation: 1,
                 bot_id: BotId::new("b"),
@@ -262,7 +262,7 @@ mod tests {
             }),
             parts: parts
                 .iter()
-                .map(|(kind, state)| PartStory {
+                .map(|(kind, state)| PartDetails {
                     id: PartId::generate(),
                     kind: *kind,
                     state: (*state).to_owned(),
@@ -277,7 +277,7 @@ mod tests {
         }
     }
 
-    fn last_two(story: &Story) -> (Step, Step) {
+    fn last_two(story: &MessageDetails) -> (Step, Step) {
         let mut steps = steps(&SENT, Some(story));
         let delivered = steps.pop().unwrap();
         (steps.pop().unwrap(), delivered)

@@ -1,6 +1,9 @@
 //! What becomes of a reply, and of a sample.
 
+use std::time::Duration;
+
 use super::*;
+use crate::platform::ThrottleScope;
 
 /// A server for one request: what it was asked, and what it answers.
 fn server(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
@@ -237,6 +240,8 @@ async fn the_answer_decides_what_comes_next() {
     assert_eq!(send(&toml, moved).await.0, permanent("http_302"));
     let unauthorized = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     assert!(matches!(send(&toml, unauthorized).await.0, Err(SendError::Credential { .. })));
+    let throttled =
+        |after| SendError::Throttled { reason: "http_429".to_owned(), after, scope: ThrottleScope::Account };
     let told = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\nx-reset: 1791000020\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     for (expression, seconds) in [
         ("response.headers['x-reset']", 20),
@@ -246,11 +251,11 @@ async fn the_answer_decides_what_comes_next() {
     ] {
         let toml = format!("{toml}\nretry_after = \"{expression}\"");
         let after = Some(Duration::from_secs(seconds));
-        assert_eq!(send(&toml, told).await.0, Err(SendError::Retry { reason: "http_429".to_owned(), after }));
+        assert_eq!(send(&toml, told).await.0, Err(throttled(after)));
     }
     let busy = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     let after = Some(Duration::from_secs(7));
-    assert_eq!(send(&toml, busy).await.0, Err(SendError::Retry { reason: "http_429".to_owned(), after }));
+    assert_eq!(send(&toml, busy).await.0, Err(throttled(after)));
 }
 
 #[tokio::test]

@@ -1,0 +1,8 @@
+//! How much goes out in a time, over all replicas together: parts and typing signs to a platform
+//! ([`RateLimiter`]), calls to Fini ([`CallBudget`]).
+
+mod replicas;
+mod sends;
+mod window;
+
+pub use sends::{RateLimiter, Wait};
