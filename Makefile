@@ -1,6 +1,6 @@
 # `make check` is what CI runs: it installs what it needs, then checks format, lints, dependencies and tests.
 
-.PHONY: check setup format lint dependencies test chaos measure fuzz
+.PHONY: check setup format lint dependencies test chaos measure bench fuzz
 
 check: setup format lint dependencies test
 
@@ -10,6 +10,7 @@ setup:
 
 format:
 	cargo fmt --all --check
+	cargo fmt --manifest-path bench/Cargo.toml --check
 
 lint:
 	cargo clippy --all-targets --features failpoints --locked -- -D warnings
@@ -31,6 +32,12 @@ chaos:
 # Figures that depend on the machine; MEASURE=poisoned takes one of them.
 measure:
 	cargo test --locked --release --test measure -- $(MEASURE)
+
+# What a message costs, beside references that do the same job. BENCH_ONLY=stored BENCH_REPEAT=1 is a quick look;
+# bench/src/main.rs has all variables, docs/performance.md what they are for.
+bench:
+	[ -n "$(BENCH_BINARY)" ] || cargo build --release --locked
+	cargo run --release --locked --quiet --manifest-path bench/Cargo.toml --target-dir target/bench/build
 
 # Coverage-guided, from the test data on: needs the nightly toolchain and `cargo install cargo-fuzz`.
 FUZZ_SECONDS ?= 60

@@ -121,6 +121,8 @@ mod retention;
 mod retry;
 #[path = "store/sqlite.rs"]
 mod sqlite;
+#[path = "store/statements.rs"]
+mod statements;
 #[path = "store/turns.rs"]
 mod turns;
 #[path = "store/writers.rs"]

@@ -149,7 +149,7 @@ pub trait Dispatcher: Send + Sync + 'static {
 }
 
 /// Room for one lane, given back when it is dropped.
-pub struct Permit(Box<dyn Send>);
+pub struct Permit(#[allow(dead_code)] Box<dyn Send>); // it is dropped
 
 impl Permit {
     pub fn new(guard: impl Send + 'static) -> Self {

@@ -25,7 +25,8 @@ else
 fi
 serve() {
     "$BIN/postgres" -D "$DIR/data" -p "$PORT" -k "$DIR" -c listen_addresses=127.0.0.1 -c fsync=off \
-        -c max_connections=300 -c shared_buffers=64MB -c log_min_messages=warning >>"$DIR/server.log" 2>&1 &
+        -c max_connections=300 -c shared_buffers=64MB -c log_min_messages=warning \
+        -c shared_preload_libraries=pg_stat_statements >>"$DIR/server.log" 2>&1 &
     server=$!
 }
 serve

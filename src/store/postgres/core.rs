@@ -183,7 +183,11 @@ impl Core {
                 Err(_) => Err(Failure::Work(StoreError::Unavailable("it doesn't answer".to_owned()))),
             }
         };
-        let working = async { work(tx).await.map_err(Failure::Work) };
+        let working = async {
+            let value = work(tx).await.map_err(Failure::Work)?;
+            tx.flush().await.map_err(Failure::Work)?;
+            Ok(value)
+        };
         match timeout(WORK_WITHIN, try_join(opening, working)).await {
             Ok(outcome) => outcome.map(|((), value)| value),
             Err(_) => Err(Failure::Work(silent())),

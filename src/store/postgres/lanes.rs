@@ -33,6 +33,13 @@ macro_rules! columns {
 pub(super) use columns;
 
 const LOCK: &str = concat!("SELECT now_ms(), ", columns!(), " FROM lanes AS l WHERE l.id = $1 FOR UPDATE");
+/// One transaction after the other, of all that name this key; then the lane.
+const LOCK_ALONE: &str = concat!(
+    "SELECT now_ms(), ",
+    columns!(),
+    " FROM (SELECT pg_advisory_xact_lock(hashtextextended('fini_bridge.sender:' || $2, 0)) OFFSET 0) AS alone
+        CROSS JOIN lanes AS l WHERE l.id = $1 FOR UPDATE OF l"
+);
 const LOOK: &str = concat!("SELECT now_ms(), ", columns!(), " FROM lanes AS l WHERE l.id = $1");
 
 /// In the order of the lanes, as everybody does who locks several.
@@ -46,11 +53,10 @@ const SAVE: &str = "UPDATE lanes SET generation = $2, bot_id = $3, last_turn_at 
     attributes_ref = $7, watermark = $8, turns_owner = $9, turns_fence = $10, turns_woken = $11, turns_due_at = $12,
     deliveries_owner = $13, deliveries_fence = $14, deliveries_woken = $15, deliveries_due_at = $16 WHERE id = $1";
 
-/// What the rows of these lanes say of one kind of work, found by time. $4: nothing: it is not due.
-const DUE: &str = "
-    WITH gone AS (DELETE FROM due_lanes WHERE work = $1 AND lane = $2 AND $4::bigint IS NULL)
-    INSERT INTO due_lanes (work, lane, channel, due_at) SELECT $1, $2, $3, $4 WHERE $4::bigint IS NOT NULL
+/// What a lane's row says, found by time.
+const DUE: &str = "INSERT INTO due_lanes (work, lane, channel, due_at) VALUES ($1, $2, $3, $4)
     ON CONFLICT (work, lane) DO UPDATE SET due_at = excluded.due_at";
+const NOT_DUE: &str = "DELETE FROM due_lanes WHERE work = $1 AND lane = $2";
 
 /// $1: owner. $2, $3: channels, and to which request each belongs. $4: what each request may have. $5: lanes that
 /// somebody else had. Those to take are chosen before any is locked; what somebody else takes at the same time is left
@@ -153,8 +159,8 @@ pub(super) fn read_lane(row: &Row, first: usize) -> Result<Lane> {
 }
 
 impl Tx<'_> {
-    async fn read(&self, sql: &str, lane: LaneId) -> Result<Option<Lane>> {
-        self.one(sql, params![lane.0], |row| {
+    async fn read(&self, sql: &str, of: &[Param<'_>]) -> Result<Option<Lane>> {
+        self.one(sql, of, |row| {
             self.tell(get(row, 0)?);
             read_lane(row, 1)
         })
@@ -178,13 +184,20 @@ impl sql::Tx for Tx<'_> {
         Tx::run(self, sql.postgres(), &params).await
     }
 
+    async fn run_later(&self, sql: &Sql, params: &[sql::Param<'_>]) -> Result<()> {
+        Tx::run_later(self, sql.postgres(), params.iter().map(Param::owned).collect()).await
+    }
+
     async fn all<T: Send>(&self, sql: &Sql, params: &[sql::Param<'_>], read: sql::Read<T>) -> Result<Vec<T>> {
         let params: Vec<Param<'_>> = params.iter().map(Param::from).collect();
         Tx::all(self, sql.postgres(), &params, |row| read(row)).await
     }
 
     async fn lock(&self, lane: LaneId) -> Result<Option<Lane>> {
-        let lane = self.read(LOCK, lane).await?;
+        let lane = match self.serialized() {
+            None => self.read(LOCK, params![lane.0]).await?,
+            Some(key) => self.read(LOCK_ALONE, params![lane.0, &key]).await?,
+        };
         if let Some(lane) = &lane {
             self.remember(lane);
         }
@@ -198,7 +211,7 @@ impl sql::Tx for Tx<'_> {
     }
 
     async fn check(&self, lease: &Lease) -> Result<Lane> {
-        let lane = self.read(LOOK, lease.lane).await?.ok_or(StoreError::Fenced)?;
+        let lane = self.read(LOOK, params![lease.lane.0]).await?.ok_or(StoreError::Fenced)?;
         lane.check(lease)?;
         Ok(lane)
     }
@@ -228,8 +241,8 @@ impl sql::Tx for Tx<'_> {
     }
 
     async fn serialize(&self, key: &str) -> Result<()> {
-        let lock = "SELECT pg_advisory_xact_lock(hashtextextended('fini_bridge.sender:' || $1, 0))";
-        self.one(lock, params![key], |_| Ok(())).await.map(drop)
+        Tx::serialize(self, key);
+        Ok(())
     }
 
     async fn save(&self, lane: &Lane) -> Result<()> {
@@ -237,16 +250,17 @@ impl sql::Tx for Tx<'_> {
         if known == *lane {
             return Ok(());
         }
-        let owner = |slot: &Slot| Param::Text(slot.owner.as_ref().map(|owner| values::text(owner.as_str()).into_owned().into()));
-        let written = [
+        let text = |text: Option<&str>| Param::from(text.map(ToOwned::to_owned));
+        let owner = |slot: &Slot| text(slot.owner.as_ref().map(Owner::as_str));
+        let written = vec![
             lane.id.0.into(),
             lane.generation.into(),
-            lane.bot_id.as_ref().map(BotId::as_str).into(),
+            text(lane.bot_id.as_ref().map(BotId::as_str)),
             lane.last_turn_at.into(),
             lane.shared.into(),
-            lane.sender_ref.as_deref().into(),
-            lane.attributes_ref.as_deref().into(),
-            lane.watermark.as_ref().map(EventId::as_str).into(),
+            text(lane.sender_ref.as_deref()),
+            text(lane.attributes_ref.as_deref()),
+            text(lane.watermark.as_ref().map(EventId::as_str)),
             owner(&lane.turns),
             lane.turns.fence.into(),
             lane.turns.woken.into(),
@@ -256,11 +270,19 @@ impl sql::Tx for Tx<'_> {
             lane.deliveries.woken.into(),
             lane.deliveries.due_at.into(),
         ];
-        Tx::run(self, SAVE, &written).await?;
+        Tx::run_later(self, SAVE, written).await?;
         for work in [WorkKind::Turns, WorkKind::Deliveries] {
             let due_at = lane.slot(work).due_at;
-            if due_at != known.slot(work).due_at {
-                Tx::run(self, DUE, params![name(work), lane.id.0, lane.channel.as_str(), due_at]).await?;
+            if due_at == known.slot(work).due_at {
+                continue;
+            }
+            let found = vec![name(work).to_owned().into(), lane.id.0.into()];
+            match due_at {
+                None => Tx::run_later(self, NOT_DUE, found).await?,
+                Some(_) => {
+                    let due = found.into_iter().chain([lane.channel.as_str().to_owned().into(), due_at.into()]);
+                    Tx::run_later(self, DUE, due.collect()).await?;
+                }
             }
         }
         self.remember(lane);

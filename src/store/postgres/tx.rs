@@ -37,11 +37,53 @@ pub(super) struct Tx<'a> {
     now: AtomicI64,
     /// As they were when they were locked, or written last.
     locked: Mutex<Vec<Lane>>,
+    later: Mutex<Vec<Later>>,
+    /// Whose turns begin one after the other: locked together with the next lane.
+    serialized: Mutex<Option<String>>,
     wakeups: Wakeups,
     /// Lanes that it has leased for its caller.
     taken: Mutex<Vec<Lease>>,
     obstacle: AtomicU8,
     borrowed: PhantomData<&'a ()>,
+}
+
+/// A change that waits for others to go along with.
+struct Later {
+    sql: String,
+    params: Vec<Param<'static>>,
+}
+
+/// All of them in one statement. Nobody may say in which order they happen, so no two are the same.
+fn combined(later: Vec<Later>) -> (String, Vec<Param<'static>>) {
+    let (mut text, mut params) = (String::new(), Vec::new());
+    let last = later.len().saturating_sub(1);
+    for (place, one) in later.into_iter().enumerate() {
+        let sql = renumbered(&one.sql, params.len());
+        text.push_str(match place {
+            0 if last > 0 => "WITH ",
+            0 => "",
+            _ if place < last => ", ",
+            _ => " ",
+        });
+        text.push_str(&if place < last { format!("step_{place} AS ({sql})") } else { sql });
+        params.extend(one.params);
+    }
+    (text, params)
+}
+
+/// `$1` becomes `$4` behind three values.
+fn renumbered(sql: &str, behind: usize) -> String {
+    let mut parts = sql.split('$');
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+        let (number, rest) = part.split_at(digits);
+        match number.parse::<usize>() {
+            Ok(number) => whole.push_str(&format!("${}{rest}", number + behind)),
+            Err(_) => whole.extend(["$", part]),
+        }
+    }
+    whole
 }
 
 /// Whether statements are prepared by name, once for each connection. PgBouncer in transaction mode would lose them.
@@ -58,6 +100,8 @@ impl Tx<'_> {
             statements,
             now: AtomicI64::new(0),
             locked: Mutex::default(),
+            later: Mutex::default(),
+            serialized: Mutex::default(),
             wakeups,
             taken: Mutex::default(),
             obstacle: AtomicU8::new(Obstacle::None as u8),
@@ -144,8 +188,43 @@ impl Tx<'_> {
         self.client.as_ref().ok_or_else(|| corrupt("a transaction that has ended"))
     }
 
+    /// Goes along with others. Nothing else in this transaction depends on it.
+    pub(super) async fn run_later(&self, sql: &str, params: Vec<Param<'static>>) -> Result<()> {
+        let is_there = |later: &Vec<Later>| later.iter().any(|other| other.sql == sql);
+        if is_there(&self.later.lock().unwrap_or_else(PoisonError::into_inner)) {
+            self.flush().await?;
+        }
+        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        later.push(Later { sql: sql.to_owned(), params });
+        Ok(())
+    }
+
+    /// Before any other statement, and before the commit.
+    pub(super) async fn flush(&self) -> Result<()> {
+        let later = std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner));
+        if later.is_empty() {
+            return Ok(());
+        }
+        let (sql, params) = combined(later);
+        self.execute(&sql, &params).await.map(drop)
+    }
+
+    /// From the next statement on nobody else is beyond it who names this key.
+    pub(super) fn serialize(&self, key: &str) {
+        *self.serialized.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.to_owned());
+    }
+
+    pub(super) fn serialized(&self) -> Option<String> {
+        self.serialized.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Returns how many rows it changed.
     pub(super) async fn run(&self, sql: &str, params: &[Param<'_>]) -> Result<u64> {
+        self.flush().await?;
+        self.execute(sql, params).await
+    }
+
+    async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64> {
         let params: Vec<_> = params.iter().map(Param::typed).collect();
         let client = self.client()?;
         let outcome = match self.statements {
@@ -180,6 +259,7 @@ impl Tx<'_> {
     }
 
     async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>> {
+        self.flush().await?;
         let params: Vec<_> = params.iter().map(Param::typed).collect();
         let client = self.client()?;
         let outcome = match self.statements {
@@ -249,5 +329,28 @@ pub(super) fn failed(error: &Error) -> StoreError {
         Some("08" | "28" | "3D" | "40" | "53" | "57" | "58") => StoreError::Unavailable(why),
         _ if ["25006", "25P02", "25P03", "25P04", "55P03", "55006"].contains(&code) => StoreError::Unavailable(why),
         _ => StoreError::Corrupt(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_that_wait_go_along_in_one_statement() {
+        let later = |sql: &str, params: Vec<Param<'static>>| Later { sql: sql.to_owned(), params };
+        let (sql, params) = combined(vec![
+            later("UPDATE a SET b = $2 WHERE c = $1", vec![1_i64.into(), 2_i64.into()]),
+            later("DELETE FROM d WHERE e = $1", vec![3_i64.into()]),
+            later("INSERT INTO f VALUES ($1, '$')", vec![4_i64.into()]),
+        ]);
+        assert_eq!(
+            sql,
+            "WITH step_0 AS (UPDATE a SET b = $2 WHERE c = $1), step_1 AS (DELETE FROM d WHERE e = $3) \
+             INSERT INTO f VALUES ($4, '$')"
+        );
+        assert_eq!(params.len(), 4);
+        let (sql, _) = combined(vec![later("DELETE FROM d WHERE e = $1", vec![3_i64.into()])]);
+        assert_eq!(sql, "DELETE FROM d WHERE e = $1");
     }
 }

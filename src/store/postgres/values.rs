@@ -52,6 +52,19 @@ impl<'p> From<&'p sql::Param<'p>> for Param<'p> {
     }
 }
 
+impl Param<'_> {
+    /// For a statement that runs later.
+    pub(super) fn owned(value: &sql::Param<'_>) -> Param<'static> {
+        match value {
+            sql::Param::Text(value) => {
+                Param::Text(value.as_deref().map(|value| Cow::Owned(text(value).into_owned())))
+            }
+            sql::Param::Int(value) => Param::Int(*value),
+            sql::Param::Bool(value) => Param::Bool(*value),
+        }
+    }
+}
+
 impl<'p> From<&'p str> for Param<'p> {
     fn from(value: &'p str) -> Self {
         Self::Text(Some(text(value)))
@@ -67,6 +80,12 @@ impl<'p> From<&'p String> for Param<'p> {
 impl From<String> for Param<'_> {
     fn from(value: String) -> Self {
         Self::Text(Some(Cow::Owned(text(&value).into_owned())))
+    }
+}
+
+impl From<Option<String>> for Param<'_> {
+    fn from(value: Option<String>) -> Self {
+        Self::Text(value.map(|value| Cow::Owned(text(&value).into_owned())))
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn get<T: Tx>(tx: &T, lane: LaneId, generation: u32) -> Result<
 }
 
 pub(crate) async fn asked<T: Tx>(tx: &T, lease: &Lease, turn: &Turn, reference: &str) -> Result<()> {
-    tx.run(
+    tx.run_later(
         sql!(
             "INSERT INTO conversations (lane, generation, channel, bot_id, reference, asked_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -53,8 +53,7 @@ pub(crate) async fn asked<T: Tx>(tx: &T, lease: &Lease, turn: &Turn, reference: 
             tx.now()
         ],
     )
-    .await?;
-    Ok(())
+    .await
 }
 
 /// What it can be found by, until its id is known.
@@ -66,15 +65,14 @@ pub(crate) async fn answered<T: Tx>(tx: &T, lane: LaneId, generation: u32, end: 
         first_events.truncate(FIRST_EVENTS);
     }
     let first_event_at = known.first_event_at.into_iter().chain(end.first_event_at).min();
-    tx.run(
+    tx.run_later(
         sql!(
             "UPDATE conversations SET first_events = ?1, first_event_at = ?2, answered_at = coalesce(answered_at, ?3)
              WHERE lane = ?4 AND generation = ?5"
         ),
         params![to_json(&first_events)?, first_event_at, tx.now(), lane, generation],
     )
-    .await?;
-    Ok(())
+    .await
 }
 
 pub(crate) async fn adopt<T: Tx>(tx: &T, lane: LaneId, generation: u32, id: &InteractionId) -> Result<Adopted> {

@@ -34,7 +34,7 @@ pub(crate) async fn put<T: Tx>(
     let address = to_json(&end.address)?;
     for (place, part) in end.parts.iter().enumerate() {
         let begun = leased.is_some() && place == 0;
-        tx.run(
+        tx.run_later(
             sql!(
                 sqlite: "INSERT INTO parts (seq, id, channel, lane, turn, reply, kind, part, address, answered_at,
                         hold_until, state, attempts, sending_since)
@@ -322,7 +322,7 @@ pub(crate) async fn settle<T: Tx>(tx: &T, turn: &str) -> Result<()> {
 
 /// A turn that failed says itself what became of its messages.
 async fn write_verdict<T: Tx>(tx: &T, turn: &str, verdict: &Verdict) -> Result<()> {
-    tx.run(
+    tx.run_later(
         sql!(
             "UPDATE messages SET state = ?1, reason = ?2, detail = CASE WHEN NOT pruned THEN ?3 END,
                 ended_at = CASE WHEN ?1 = 'answered' THEN NULL ELSE coalesce(ended_at, ?4) END
@@ -330,8 +330,7 @@ async fn write_verdict<T: Tx>(tx: &T, turn: &str, verdict: &Verdict) -> Result<(
         ),
         params![&verdict.state, verdict.reason.as_deref(), verdict.detail.as_deref(), tx.now(), turn],
     )
-    .await?;
-    Ok(())
+    .await
 }
 
 /// What became of other parts that are being sent (by a response) is as unknown as before.

@@ -156,7 +156,7 @@ async fn begin<T: Tx>(tx: &T, lease: &Lease, turn: &Turn, call: &Call, user_attr
     }
     let id = turn.id.to_string();
     join(tx, lease.lane, &id, &turn.members).await?;
-    tx.run(
+    tx.run_later(
         sql!(
             "INSERT INTO turns (id, lane, generation, bot_id, role, content, user_attributes, address, received_at,
                 begun_at, state, asked, asked_at, channel, sender_ref)
@@ -177,8 +177,7 @@ async fn begin<T: Tx>(tx: &T, lease: &Lease, turn: &Turn, call: &Call, user_attr
             call.sender_ref.as_ref().map(SenderRef::as_str),
         ],
     )
-    .await?;
-    Ok(())
+    .await
 }
 
 async fn join<T: Tx>(tx: &T, lane: LaneId, turn: &str, members: &[MessageId]) -> Result<()> {
@@ -281,10 +280,11 @@ pub(crate) async fn finish_turn<T: Tx>(
         .await?;
     let something_waits = match ended {
         Some((generation, something_waits)) => {
-            ended_messages(tx, &mut lane, end, &turn).await?;
+            let hold_until = end_messages(tx, end, &turn).await?;
             if !end.is_discovered && (end.outcome == TurnOutcome::Answered || !end.events.is_empty()) {
                 conversations::answered(tx, lane.id, generation, end).await?;
             }
+            outbox::put(tx, &mut lane, end, &turn, hold_until).await?;
             if generation == lane.generation
                 && let Some(last) = end.events.last()
             {
@@ -325,8 +325,8 @@ pub(crate) async fn finish_turn<T: Tx>(
     Ok(next)
 }
 
-/// The turn's messages, and its replies.
-async fn ended_messages<T: Tx>(tx: &T, lane: &mut Lane, end: &TurnEnd, turn: &str) -> Result<()> {
+/// The turn's messages. Until when somebody waits for its replies in a response.
+async fn end_messages<T: Tx>(tx: &T, end: &TurnEnd, turn: &str) -> Result<Option<Timestamp>> {
     let (state, reason, detail) = match ended_as(&end.outcome) {
         ("answered", ..) if end.parts.is_empty() => ("done", None, None),
         ended => ended,
@@ -344,7 +344,7 @@ async fn ended_messages<T: Tx>(tx: &T, lane: &mut Lane, end: &TurnEnd, turn: &st
         .await?;
     let hold_until = messages.iter().filter_map(|(_, until)| *until).max().filter(|until| *until > tx.now());
     tx.wakeups().turn_ended(messages.into_iter().map(|(id, _)| id));
-    outbox::put(tx, lane, end, turn, hold_until).await
+    Ok(hold_until)
 }
 
 /// A turn that ends before it was begun still has its row, so that its replies and its story have a place.

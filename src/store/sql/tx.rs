@@ -218,6 +218,12 @@ pub(crate) trait Tx {
     /// Returns how many rows it changed.
     async fn run(&self, sql: &Sql, params: &[Param<'_>]) -> Result<u64>;
 
+    /// A change that nothing else in this transaction depends on: where a round trip costs something, it goes along
+    /// with others, before the next statement or the commit.
+    async fn run_later(&self, sql: &Sql, params: &[Param<'_>]) -> Result<()> {
+        self.run(sql, params).await.map(drop)
+    }
+
     async fn all<T: Send>(&self, sql: &Sql, params: &[Param<'_>], read: Read<T>) -> Result<Vec<T>>;
 
     async fn one<T: Send>(&self, sql: &Sql, params: &[Param<'_>], read: Read<T>) -> Result<Option<T>> {

@@ -7,7 +7,7 @@ use crate::store::column::{parsed, to_json};
 use crate::store::lane::{Lane, Slot};
 use crate::store::sql::leases::{lane_columns, read_lane};
 use crate::store::sql::turns::view;
-use crate::store::sql::{Row, Tx, params, sql};
+use crate::store::sql::{Tx, params, sql};
 use crate::store::{Accepted, Head, LaneView, NewItem, NewMessage, NewUnusable, Result, Waiting, WorkKind};
 
 /// A lane that something came for in this webhook.

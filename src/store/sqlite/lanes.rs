@@ -4,7 +4,7 @@ use super::tx::SqliteTx;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, LaneId, Owner};
 use crate::store::column::work as name;
-use crate::store::sql::{Row, Sql, Tx, params, sql};
+use crate::store::sql::{Sql, Tx, params, sql};
 use crate::store::steps::{HORIZON, LONGEST_HOLD};
 use crate::store::{Due, LeaseRequest, Result, WorkKind};
 
