@@ -159,8 +159,12 @@ impl<W: Worker> Pool<W> {
             if is_left {
                 guard.disarm();
             }
-            if let Err(error) = ended {
-                tracing::warn!(chat = %lane.lease.chat_ref, %error, "the work in a chat can't go on here");
+            match ended {
+                Ok(()) => {}
+                Err(StoreError::Fenced) => {
+                    tracing::warn!(chat = %lane.lease.chat_ref, "a lane was lost to another holder");
+                }
+                Err(error) => tracing::warn!(chat = %lane.lease.chat_ref, %error, "the work in a chat can't go on now"),
             }
         };
         self.tasks.spawn_on(task, &self.runtime);
