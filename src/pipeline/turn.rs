@@ -2,7 +2,6 @@
 //! outbox. Each step is written down before the next one begins, so that another process can go on from it.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,8 @@ use tokio::time::Instant;
 
 use super::breaker::CircuitBreaker;
 use super::channel::Channel;
-use super::discovery::{Discovery, Search};
+use super::conversation_choice::{self, ConversationChoice, choose};
+use super::discovery::Discovery;
 use super::dispatch::{ActiveLane, Worker};
 use super::group::ConcurrencyGroup;
 use super::lookup::{self, lookup};
@@ -24,11 +24,12 @@ use super::people::sender_ref;
 use super::plan::{self, Ending, Plan, REFERENCE_ATTRIBUTE};
 use super::replies;
 use super::retry::{backoff, retry_until_written};
+use super::typing::with_typing;
 use super::unknown_outcome::{LOOK_AGAIN, PoisonTracker, Verdict, resolve};
 use super::{Deps, FiniKey};
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
-use crate::domain::id::{ChannelName, InteractionId, SenderRef, TurnId};
+use crate::domain::id::{ChannelName, SenderRef, TurnId};
 use crate::domain::message::{Reply, Role};
 use crate::fini::{Ask, AskError, Event, Target};
 use crate::store::{
@@ -39,8 +40,6 @@ use crate::store::{
 /// After a call that certainly had no effect.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LONGEST: Duration = Duration::from_secs(60);
-/// The next turn waits so long for the id of a new conversation, then begins another.
-const DISCOVERY: Duration = Duration::from_secs(30);
 /// A lane whose head may be somebody else's message looks this often whether that is known by now.
 const RECIPIENT_LOOK: Duration = Duration::from_secs(2);
 /// A lane of a channel that is not configured any more.
@@ -77,19 +76,6 @@ struct Step<'s> {
 
 /// What there is to do next. `None`: the lane has been given back.
 type NextView = Option<Box<LaneView>>;
-
-/// What a question is put to.
-enum ConversationChoice {
-    Continue(InteractionId),
-    /// Nothing has come of it so far, by this reference.
-    Begin {
-        reference: String,
-    },
-    /// Its id isn't known yet; it is waited for this long.
-    AwaitDiscovery(Duration),
-    /// Its id won't be known: another conversation has to be begun.
-    StartOver,
-}
 
 #[async_trait]
 impl Worker for Turns {
@@ -213,7 +199,14 @@ impl Turns {
         uncalled: &mut Option<TurnId>,
     ) -> Result<NextView, StoreError> {
         let (lane, channel) = (step.lane, step.channel);
-        let mut choice = self.choose_conversation(step, &turn).await?;
+        let deps = conversation_choice::Deps {
+            store: self.deps.store.as_ref(),
+            mapping: &self.mapping,
+            discovery: step.discovery,
+            installation_key: &self.deps.installation_key,
+            started: self.started,
+        };
+        let mut choice = choose(&deps, &lane.lease, step.generation, &turn, step.now).await?;
         if let ConversationChoice::AwaitDiscovery(wait) = choice {
             return self.release(lane, Next::After(wait)).await;
         }
@@ -257,7 +250,7 @@ impl Turns {
         let begun = Instant::now();
         let outcome = {
             let _in_flight = self.deps.metrics.fini_in_flight();
-            with_typing(step, &turn, step.key.client.generate_answer(&ask)).await
+            with_typing(channel, lane.lease.lane, &turn, step.key.client.generate_answer(&ask)).await
         };
         let label = outcome.as_ref().map_or_else(AskError::code, |_| "ok");
         self.deps.metrics.fini_call("generate_answer", label, begun.elapsed());
@@ -323,35 +316,6 @@ impl Turns {
             }
         }
         Ok(None)
-    }
-
-    /// Which conversation a question belongs to, as far as it is known.
-    async fn choose_conversation(&self, step: &Step<'_>, turn: &Turn) -> Result<ConversationChoice, StoreError> {
-        let (lane, generation) = (step.lane.lease.lane, turn.generation);
-        let begin = || ConversationChoice::Begin { reference: self.reference(step, generation) };
-        if let Some(id) = self.mapping.get(lane, generation).await {
-            return Ok(ConversationChoice::Continue(id));
-        }
-        if turn.state == TurnState::New && generation > step.generation {
-            return Ok(begin());
-        }
-        let Some(conversation) = self.deps.store.conversation(lane, generation).await? else {
-            return Ok(begin());
-        };
-        if let Some(id) = conversation.interaction_id {
-            self.mapping.insert(lane, generation, id.clone()).await;
-            return Ok(ConversationChoice::Continue(id));
-        }
-        // Without an answer nothing came of the calls so far, or the turn would be looked up, not asked.
-        let Some(answered_at) = conversation.answered_at else {
-            return Ok(ConversationChoice::Begin { reference: conversation.reference });
-        };
-        // What a process that has just started couldn't look for has its time, too.
-        let waited = step.now.since(answered_at.max(turn.received_at)).min(self.started.elapsed());
-        Ok(match (step.discovery.want(conversation), DISCOVERY.saturating_sub(waited)) {
-            (Search::Looking { .. }, left) if left > Duration::ZERO => ConversationChoice::AwaitDiscovery(left),
-            (Search::Looking { .. } | Search::Unfindable, _) => ConversationChoice::StartOver,
-        })
     }
 
     async fn reconcile(
@@ -513,25 +477,5 @@ impl Turns {
             return Ok((self.release(step.lane, Next::After(Duration::ZERO)).await?, end));
         }
         Ok((next, end))
-    }
-}
-
-/// Shows that somebody is writing for as long as the answer takes.
-async fn with_typing<T>(step: &Step<'_>, turn: &Turn, answer: impl Future<Output = T>) -> T {
-    let Some(lasts) = step.channel.platform.typing_lasts().filter(|_| turn.role == Role::User) else {
-        return answer.await;
-    };
-    tokio::select! {
-        answer = answer => answer,
-        never = keep_typing(step, turn, lasts) => match never {},
-    }
-}
-
-async fn keep_typing(step: &Step<'_>, turn: &Turn, lasts: Duration) -> Infallible {
-    loop {
-        if step.channel.limiter.acquire_spare(step.lane.lease.lane) {
-            step.channel.platform.typing(&turn.address).await;
-        }
-        tokio::time::sleep(lasts).await;
     }
 }
