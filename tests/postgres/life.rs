@@ -81,8 +81,10 @@ async fn a_transaction_that_hangs_in_one_lane_holds_up_no_other() {
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     assert!(at - began < Duration::from_secs(3), "a webhook's sender waits 3 s");
     assert_eq!(lease_all(store.as_ref(), WorkKind::Turns).await.len(), 20);
-    soon("alice's lane", Duration::from_secs(10), async || !lease_all(store.as_ref(), WorkKind::Turns).await.is_empty())
-        .await;
+    soon("alice's lane", Duration::from_secs(10), async || {
+        !lease_all(store.as_ref(), WorkKind::Turns).await.is_empty()
+    })
+    .await;
 }
 
 async fn set_clock(client: &Client, ahead: Duration) {

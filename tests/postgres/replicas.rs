@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use fini_bridge::domain::id::{ChannelName, InteractionId, LaneId, MessageId, Owner};
 use fini_bridge::store::{
-    Accepted, Adopted, Conversations, Dispatcher, Heartbeat, Inbox, LeaseRequest, LeasedLane, Leases, MessageState, NewItem,
-    Next, Permit, Replica, Store, StoreError, WorkKind,
+    Accepted, Adopted, Conversations, Dispatcher, Heartbeat, Inbox, LeaseRequest, LeasedLane, Leases, MessageState,
+    NewItem, Next, Permit, Replica, Store, StoreError, WorkKind,
 };
 
 use crate::actors::*;
@@ -60,7 +60,8 @@ async fn replicas_that_lease_at_the_same_time_never_share_a_lane() {
     let items = (0..300).map(|n| NewItem::Message(Box::new(message(&format!("chat-{n}"), &format!("key-{n}")))));
     stores[0].accept(items.collect()).await.unwrap();
     let lease_some = async |replica: usize| {
-        let (owner, wants) = (Owner::new(format!("replica-{replica}")), [LeaseRequest { channels: vec![shop()], limit: 7 }]);
+        let (owner, wants) =
+            (Owner::new(format!("replica-{replica}")), [LeaseRequest { channels: vec![shop()], limit: 7 }]);
         let mut lanes: Vec<LaneId> = Vec::new();
         let mut misses = 0;
         while misses < 5 {

@@ -2,13 +2,10 @@
 
 use std::borrow::Cow;
 
-
-
-
 use tokio_postgres::Row;
 
-use super::tx::{Param, Tx, corrupt, get, ints, params, texts, work as name};
 use super::intake;
+use super::tx::{Param, Tx, corrupt, get, ints, params, texts, work as name};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{BotId, ChannelName, ChatKey, ChatRef, EventId, LaneId, Owner};
