@@ -143,7 +143,7 @@ impl Metrics {
         all.register("credential_broken", "1 while Fini's key or a platform's token is refused", self.broken.clone());
         all.register(
             "messages",
-            "Messages in the store by state; those that ended well are not counted",
+            "Messages that have not ended, by state",
             self.messages.clone(),
         );
         all.register("pending_parts", "Parts of replies that are not delivered yet", self.pending_parts.clone());
