@@ -84,6 +84,10 @@ text_id!(
     AttributesRef, shown
 );
 text_id!(
+    /// What is spent by all who share a store: 32 hex digits of an HMAC over a credential with a key of this installation.
+    BudgetKey, shown
+);
+text_id!(
     /// Who holds a lease: one running process.
     Owner, shown
 );

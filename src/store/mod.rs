@@ -9,6 +9,7 @@
 //!
 //! A store knows neither Fini's nor a platform's shapes: addresses, parts and events are JSON to it.
 
+pub mod budgets;
 mod column;
 pub mod postgres;
 pub mod retention;
@@ -25,6 +26,7 @@ use serde_json::Value;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
 use crate::domain::message::{ReportOutcome, Reported};
+pub use budgets::Budgets;
 pub use retention::{EXPIRED, Removed, Retention};
 pub use types::*;
 
@@ -61,7 +63,7 @@ pub enum Mode {
 }
 
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Budgets {
     /// 32 random bytes, made when the store was: the key of everything keyed that this installation shows.
     async fn installation_key(&self) -> Result<[u8; 32]>;
 

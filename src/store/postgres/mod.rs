@@ -11,6 +11,7 @@ mod address;
 mod answers;
 mod batch;
 mod bells;
+mod budgets;
 mod conversations;
 mod core;
 mod deliveries;
@@ -39,6 +40,7 @@ use self::core::Core;
 pub use self::link::FEWEST_CONNECTIONS;
 use self::link::{Connector, Pool, Sizes};
 pub use self::open::OpenError;
+use super::budgets::{Budgets, Grant, Spending};
 use super::{
     Accepted, Admission, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Discarded, Doubt, Filter,
     LaneView, Lease, Mode, NewItem, Next, Outgoing, Removed, Renewed, Result, Retention, Retried, SendEnd, Stats,
@@ -151,6 +153,13 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         self.core.close();
+    }
+}
+
+#[async_trait]
+impl Budgets for Postgres {
+    async fn spend(&self, spending: &Spending) -> Result<Vec<Grant>> {
+        self.core.write(|tx| budgets::spend(tx, spending).boxed()).await
     }
 }
 

@@ -4,6 +4,7 @@
 //! connections; the rest is the SQL of each part of the trait. `docs/decisions/0001-embedded-store.md` says why.
 
 mod answers;
+mod budgets;
 mod checkpoint;
 mod conversations;
 mod deliveries;
@@ -37,6 +38,7 @@ use self::readers::Readers;
 use self::tx::Tx;
 use self::writer::Writer;
 pub use super::Mode;
+use super::budgets::{Budgets, Grant, Spending};
 use super::retention::ROWS_AT_ONCE;
 use super::{
     ACCEPTED_WITHIN, Accepted, Admission, Adopted, AnswerPart, AnswerState, Asking, Bells, Conversation, Discarded,
@@ -165,6 +167,14 @@ impl Sqlite {
 
     async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T> + Send + 'static) -> Result<T> {
         self.readers.read(work).await
+    }
+}
+
+#[async_trait]
+impl Budgets for Sqlite {
+    async fn spend(&self, spending: &Spending) -> Result<Vec<Grant>> {
+        let spending = spending.clone();
+        self.write(move |tx| budgets::spend(tx, &spending)).await
     }
 }
 
