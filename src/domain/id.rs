@@ -84,7 +84,7 @@ text_id!(
     AttributesRef, shown
 );
 text_id!(
-    /// What is spent by all who share a store: 32 hex digits of an HMAC over a credential with a key of this installation.
+    /// What all who share a store spend together: 32 hex digits of an HMAC whose key is the credential.
     BudgetKey, shown
 );
 text_id!(

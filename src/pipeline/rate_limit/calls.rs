@@ -79,9 +79,9 @@ struct Waiting {
 
 impl CallBudget {
     /// Must be made within a runtime.
-    pub fn new(rate: Option<Rate>, key: &Secret, installation_key: &[u8; 32], store: Arc<dyn Budgets>) -> Self {
+    pub fn new(rate: Option<Rate>, key: &Secret, store: Arc<dyn Budgets>) -> Self {
         let Some(rate) = rate else { return Self::unlimited() };
-        let mut budget = hmac_hex(installation_key, &[b"fini key\0", key.expose().as_bytes()]);
+        let mut budget = hmac_hex(key.expose().as_bytes(), &[b"fini.rate"]);
         budget.truncate(32);
         let (waiting, requests) = mpsc::unbounded_channel();
         let spender = Spender {
@@ -258,7 +258,6 @@ mod tests {
     use crate::store::budgets::{Grant, Ledger};
 
     const SECOND: Duration = Duration::from_secs(1);
-    const KEY: [u8; 32] = [7; 32];
     const HUNDRED_A_MINUTE: Rate = Rate { count: 100, per: Duration::from_secs(60) };
 
     /// A ledger in memory, by tokio's clock.
@@ -291,7 +290,7 @@ mod tests {
     }
 
     fn process(store: &Arc<Shared>) -> CallBudget {
-        CallBudget::new(Some(HUNDRED_A_MINUTE), &Secret::new("fini_key"), &KEY, store.clone())
+        CallBudget::new(Some(HUNDRED_A_MINUTE), &Secret::new("fini_key"), store.clone())
     }
 
     /// When each of so many calls was made, in a crowd.
@@ -411,7 +410,7 @@ mod tests {
         let begun = Instant::now();
         calls(&budget, Priority::Turn, 1).await;
         assert!(begun.elapsed() > 50 * SECOND);
-        let unlimited = CallBudget::new(None, &Secret::new("fini_key"), &KEY, store);
+        let unlimited = CallBudget::new(None, &Secret::new("fini_key"), store);
         assert!(unlimited.acquire(Priority::Export).await.is_fresh());
     }
 }
