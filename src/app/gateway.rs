@@ -18,7 +18,7 @@ use crate::domain::secret::Secret;
 use crate::fini;
 use crate::http::Http;
 use crate::pipeline::channel::Channel;
-use crate::pipeline::rate_limit::RateLimiter;
+use crate::pipeline::rate_limit::{CallBudget, RateLimiter};
 use crate::pipeline::{DELIVERIES_AT_ONCE, FiniKey, Foundation, Pipeline};
 use crate::platform::Platform;
 use crate::store::postgres::Postgres;
@@ -91,7 +91,7 @@ impl Gateway {
         let readiness = Readiness::new(store.clone());
         // As if it were alone, until the store counts the replicas that live.
         let replicas = watch::channel(1).1;
-        let (keys, channels) = compose(settings, connectors, &http, &clock, &replicas)?;
+        let (keys, channels) = compose(settings, connectors, &http, &clock, &replicas, &store)?;
         let calls = keys.iter().map(|key| key.max_in_flight).fold(0, usize::saturating_add);
         let outgoing = calls.saturating_add(channels.len().saturating_mul(DELIVERIES_AT_ONCE));
         let max_connections = settings.server.max_connections;
@@ -251,6 +251,7 @@ fn compose(
     http: &Http,
     clock: &Arc<dyn Clock>,
     replicas: &watch::Receiver<u32>,
+    store: &Arc<dyn Store>,
 ) -> anyhow::Result<(Vec<FiniKey>, Channels)> {
     let mut secrets: Vec<&Secret> = Vec::new();
     let mut channels = BTreeMap::new();
@@ -278,7 +279,9 @@ fn compose(
         };
         channels.insert(name.clone(), Arc::new(channel));
     }
+    let rate = settings.fini.rate.0;
     let keys = secrets.into_iter().map(|secret| FiniKey {
+        budget: CallBudget::new(rate, secret, store.clone()),
         client: fini_client(settings, secret, http, clock),
         settle: settings.fini.settle.0,
         max_in_flight: usize::try_from(settings.fini.max_in_flight).unwrap_or(usize::MAX),

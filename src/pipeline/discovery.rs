@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Foundation;
 use super::plan::REFERENCE_ATTRIBUTE;
+use super::rate_limit::Priority;
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
 use crate::domain::id::{BotId, EventId, LaneId};
@@ -253,6 +254,7 @@ impl Discovery {
         let Some(key) = self.foundation.keys.get(self.key) else {
             return Err(ReadError::NoAnswer("no such key".to_owned()));
         };
+        let _permit = key.budget.acquire(Priority::LookUp).await;
         let begun = Instant::now();
         let page = key.client.list_conversations(query).await;
         let outcome = page.as_ref().map_or_else(super::lookup::read_outcome, |_| "ok");

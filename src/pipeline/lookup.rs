@@ -3,14 +3,16 @@
 
 use std::time::{Duration, Instant};
 
+use super::FiniKey;
 use super::channel::Channel;
 use super::discovery::{LIST_REACH, Search};
 use super::dispatch::Held;
+use super::rate_limit::Priority;
 use super::turn::Turns;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::InteractionId;
 use crate::domain::message::Role;
-use crate::fini::{Client, Conversation, Event, EventRole, Query, ReadError};
+use crate::fini::{Conversation, Event, EventRole, Query, ReadError};
 use crate::store::{self, Doubt, StoreError, Turn, TurnState};
 
 /// Where no watermark is known, only events from about the call's time on may be ours: clocks differ.
@@ -68,13 +70,18 @@ impl Turns {
             });
         };
 
+        let permit = tokio::select! {
+            permit = key.budget.acquire(Priority::LookUp) => permit,
+            () = self.stop.cancelled() => return Ok(Found::NothingYet(Doubt::NotLooked)),
+        };
+        drop(permit);
         let begun = Instant::now();
         let mut read = key.client.get_conversation(&id).await;
         let outcome = read.as_ref().map_or_else(read_outcome, |_| "ok");
         self.foundation.metrics.fini_call("get_conversation", outcome, begun.elapsed());
         if matches!(read, Err(ReadError::Failed { .. })) && looks >= 1 {
             // Twice in a row: it may have vanished. What the list still shows has not, and stands there whole.
-            read = match listed(&key.client, &id, &conversation, now).await {
+            read = match listed(key, &id, &conversation, now).await {
                 Ok(Listed::Not) => return Ok(Found::Nothing { new_conversation: true }),
                 Ok(Listed::Shown(shown)) => Ok(shown),
                 Ok(Listed::CannotTell) | Err(_) => return Ok(Found::NothingYet(Doubt::Looked)),
@@ -161,7 +168,7 @@ enum Listed {
 /// Whether List still shows a conversation. It is sorted by its latest message, so nothing older than the
 /// conversation's beginning has to be read.
 async fn listed(
-    client: &Client,
+    key: &FiniKey,
     id: &InteractionId,
     known: &store::Conversation,
     now: Timestamp,
@@ -169,7 +176,8 @@ async fn listed(
     let began = known.first_event_at.or(known.asked_at).unwrap_or(now).minus(SKEW);
     let mut query = Query { since: Some(began.max(now.minus(LIST_REACH))), limit: Some(100), ..Query::default() };
     for _ in 0..MOST_PAGES {
-        let page = client.list_conversations(&query).await?;
+        let _permit = key.budget.acquire(Priority::LookUp).await;
+        let page = key.client.list_conversations(&query).await?;
         if let Some(shown) = page.conversations.into_iter().find(|shown| shown.id == *id) {
             return Ok(Listed::Shown(shown));
         }

@@ -28,6 +28,7 @@ use crate::fini;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use channel::Channel;
+use rate_limit::CallBudget;
 
 pub use delivery::DELIVERIES_AT_ONCE;
 pub use plan::REFERENCE_ATTRIBUTE;
@@ -37,6 +38,8 @@ pub struct FiniKey {
     pub client: fini::Client,
     pub settle: Duration,
     pub max_in_flight: usize,
+    /// `fini.rate`
+    pub budget: CallBudget,
 }
 
 /// What the workers live on.

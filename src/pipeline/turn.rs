@@ -22,6 +22,7 @@ use super::gate::{Gate, Room};
 use super::mapping::Mapping;
 use super::people::sender_ref;
 use super::plan::{self, Batch, Ending, Patience, Plan, REFERENCE_ATTRIBUTE};
+use super::rate_limit::Priority;
 use super::retry::{backoff, insist};
 use super::{FiniKey, Foundation};
 use crate::domain::clock::Timestamp;
@@ -64,7 +65,7 @@ pub struct Turns {
     /// Of turns that Fini may be failing on by themselves.
     pub(super) failures: Cache<TurnId, Failures>,
     late_lines: DefaultDirectRateLimiter,
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
 }
 
 /// A turn in hand: everything a call to Fini needs, whether it is the first call or another one.
@@ -285,6 +286,15 @@ impl Turns {
             limits: channel.conversations.limits(),
         };
         failpoint::reach("turn.planned");
+        let mut permit = tokio::select! {
+            permit = key.budget.acquire(Priority::Turn) => permit,
+            // Nothing is written down yet: another replica may wait just as well.
+            () = self.stop.cancelled() => {
+                let rest = Next::WhenNeeded { merge_window: channel.conversations.merge_window.0 };
+                store.release(&held.lease, rest).await?;
+                return Ok(Lane::Released);
+            }
+        };
         match self.begin_call(held, &asking).await? {
             Admission::Admitted { shared: true } => question.user_attributes.clear(),
             Admission::Admitted { shared: false } => {}
@@ -298,6 +308,9 @@ impl Turns {
             self.foundation.metrics.conversation(channel.name.as_str(), "abandoned");
         }
         question.asked += 1;
+        while !permit.is_fresh() {
+            permit = key.budget.acquire(Priority::Turn).await;
+        }
         if !held.is_fresh() {
             return Err(StoreError::Fenced);
         }
