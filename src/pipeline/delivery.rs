@@ -130,7 +130,8 @@ impl Deliveries {
         let lane = held.lease.lane;
         match channel.limiter.try_acquire(lane) {
             Ok(()) => {}
-            Err(Wait(wait)) if wait > WAIT_IN_PLACE => {
+            // Moves are counted as long as the lane is held.
+            Err(Wait(wait)) if wait > WAIT_IN_PLACE && moves.is_empty() => {
                 self.foundation.store.release(&held.lease, Next::After(wait)).await?;
                 return Ok(Lane::Released);
             }
