@@ -3,12 +3,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use moka::future::Cache;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
@@ -22,13 +20,14 @@ use super::gate::{Gate, Room};
 use super::mapping::Mapping;
 use super::people::sender_ref;
 use super::plan::{self, Batch, Ending, Patience, Plan, REFERENCE_ATTRIBUTE};
-use super::rate_limit::Priority;
+use super::rate_limit::{Priority, SlidingWindow};
 use super::retry::{backoff, insist};
 use super::{FiniKey, Foundation};
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
 use crate::domain::id::{BotId, ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, PartId, SenderRef, TurnId};
 use crate::domain::message::{Reply, ReplyKind, Role};
+use crate::domain::span::Rate;
 use crate::fini::{Ask, AskError, Event, EventKind, Target};
 use crate::platform::Rendering;
 use crate::store::{
@@ -50,7 +49,7 @@ const RECIPIENT_LOOK: Duration = Duration::from_secs(2);
 const ANSWERED: Duration = Duration::from_secs(3);
 /// A question that waits for longer than this is logged, a few chats a minute: in an outage all of them wait.
 const LATE: Duration = Duration::from_secs(60);
-const LATE_LINES: Quota = Quota::per_minute(NonZeroU32::new(6).unwrap());
+const LATE_LINES: Rate = Rate { count: 6, per: Duration::from_secs(60) };
 /// Turns at most that are watched for being the reason why Fini fails.
 const MOST_WATCHED: u64 = 10_000;
 
@@ -64,7 +63,7 @@ pub struct Turns {
     budgets: BTreeMap<ChannelName, Mutex<()>>,
     /// Of turns that Fini may be failing on by themselves.
     pub(super) failures: Cache<TurnId, Failures>,
-    late_lines: DefaultDirectRateLimiter,
+    late_lines: std::sync::Mutex<SlidingWindow>,
     pub(super) stop: CancellationToken,
 }
 
@@ -187,7 +186,7 @@ impl Turns {
         let limited =
             foundation.channels.values().filter(|channel| channel.conversations.limits().per_channel.is_some());
         let budgets = limited.map(|channel| (channel.name.clone(), Mutex::default())).collect();
-        let late_lines = RateLimiter::direct(LATE_LINES);
+        let late_lines = std::sync::Mutex::default();
         Self { foundation, mapping, discoveries, rooms, budgets, failures, late_lines, stop }
     }
 
@@ -227,7 +226,10 @@ impl Turns {
     /// Says why a chat waits, which nothing else in the log may tell.
     fn log_if_late(&self, held: &Held, turn: &Turn, now: Timestamp) {
         let waits = now.since(turn.received_at);
-        if waits < LATE || self.late_lines.check().is_err() {
+        let may_log = |lines: &std::sync::Mutex<SlidingWindow>| {
+            lines.lock().is_ok_and(|mut lines| lines.try_spend(LATE_LINES, tokio::time::Instant::now()))
+        };
+        if waits < LATE || !may_log(&self.late_lines) {
             return;
         }
         let why = match turn.state {

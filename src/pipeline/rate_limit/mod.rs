@@ -8,3 +8,4 @@ mod window;
 
 pub use calls::{CallBudget, Permit, Priority};
 pub use sends::{RateLimiter, Wait};
+pub use window::SlidingWindow;
