@@ -19,6 +19,8 @@ mod pgbouncer;
 mod replicas;
 #[path = "postgres/serve.rs"]
 mod serve;
+#[path = "postgres/upgrading.rs"]
+mod upgrading;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

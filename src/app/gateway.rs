@@ -18,6 +18,7 @@ use crate::domain::secret::Secret;
 use crate::fini;
 use crate::http::Http;
 use crate::pipeline::channel::Channel;
+use crate::pipeline::inbox::Inbox;
 use crate::pipeline::rate_limit::{CallBudget, RateLimiter};
 use crate::pipeline::{DELIVERIES_AT_ONCE, FiniKey, Foundation, Pipeline};
 use crate::platform::Platform;
@@ -25,7 +26,9 @@ use crate::store::postgres::Postgres;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Mode, Removed, Retention, Store, StoreError};
 use crate::telemetry::Metrics;
-use crate::web::{self, AdminState, Afterwards, Intake, Listener, Phase, Readiness, TrustedProxies};
+use crate::web::{
+    self, AdminState, BackgroundWrites, Intake, Listener, Phase, Readiness, ResponseWaiter, TrustedProxies,
+};
 
 /// How often retention is enforced: this much of `store.keep`, within these bounds.
 const OF_KEEP: u32 = 24;
@@ -48,7 +51,7 @@ pub struct Gateway {
     store: Arc<dyn Store>,
     readiness: Readiness,
     pipeline: Pipeline,
-    afterwards: Afterwards,
+    background_writes: BackgroundWrites,
     servers: Vec<Running>,
     background: Vec<JoinHandle<()>>,
     lame_duck: Duration,
@@ -109,20 +112,25 @@ impl Gateway {
         }
         let installation_key = installation_key(store.as_ref(), &public, &readiness, max_connections).await?;
 
-        let afterwards = Afterwards::here();
-        let intake = Intake {
+        let background_writes = BackgroundWrites::here();
+        let inbox = Inbox { store: store.clone(), metrics: metrics.clone(), installation_key };
+        let waiter = ResponseWaiter {
             store: store.clone(),
+            readiness: readiness.clone(),
+            background: background_writes.clone(),
+        };
+        let intake = Intake {
             channels: channels.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
             readiness: readiness.clone(),
-            installation_key,
             public_url: settings.server.public_url.clone(),
             trusted_proxies,
             bodies: web::Bodies::new(settings.server.max_body.0),
             reader: web::Reader::start(settings.server.max_nodes)?,
             refusal_log: web::RefusalLog::default(),
-            afterwards: afterwards.clone(),
+            inbox,
+            waiter,
         };
         let drain_timeout = settings.server.drain_timeout.0;
         let keep_alive = settings.server.keep_alive.0;
@@ -145,7 +153,17 @@ impl Gateway {
         });
         readiness.enter(Phase::Serving);
         let lame_duck = settings.server.lame_duck.0;
-        Ok(Self { replica, store, readiness, pipeline, afterwards, servers, background, lame_duck, drain_timeout })
+        Ok(Self {
+            replica,
+            store,
+            readiness,
+            pipeline,
+            background_writes,
+            servers,
+            background,
+            lame_duck,
+            drain_timeout,
+        })
     }
 
     /// Where webhooks come in.
@@ -182,7 +200,7 @@ impl Gateway {
             public.handle.stop(true).await;
             let _ = public.task.await;
         }
-        self.afterwards.finish(WRITTEN_DOWN).await;
+        self.background_writes.finish(WRITTEN_DOWN).await;
         self.store.leave().await;
         if !ended {
             tracing::warn!("some turns did not end within server.drain_timeout: they go on after the next start");

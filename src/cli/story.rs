@@ -44,7 +44,7 @@ fn part_step(number: usize, part: &PartStory) -> Step {
     if part.attempts > 1 {
         what.push_str(&format!(", {} attempts", part.attempts));
     }
-    let mut text = part.part.as_ref().map(part_text).unwrap_or_default();
+    let mut text = part.part.as_ref().map(|part| part_text(&part.0)).unwrap_or_default();
     text.extend(part.detail.as_deref().map(|detail| format!("({})", clean(detail))));
     Step { at: part.sent_at.or(part.tried_at), what, text }
 }

@@ -1,5 +1,7 @@
 //! Messages as every platform and Fini understand them: a role and a content.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -42,6 +44,30 @@ pub enum Addressed {
     Room,
 }
 
+/// Where a connector answers a message. Opaque to everyone but its connector. It can hold a phone number, so its
+/// `Debug` shows nothing.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Address(pub Value);
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Address(…)")
+    }
+}
+
+/// One part of a reply, ready to be sent: rendered when the turn ended, so that a restart sends the same
+/// parts. Opaque to everyone but its connector. It holds the reply's text, so its `Debug` shows nothing.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Part(pub Value);
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Part(…)")
+    }
+}
+
 /// A message of somebody, normalised by a connector from a verified webhook.
 #[derive(Clone, Debug)]
 pub struct Incoming {
@@ -63,8 +89,7 @@ pub struct Incoming {
     pub user_attributes: Map<String, Value>,
     /// Chosen by the channel's own expression; wins over `bots`.
     pub bot_id: Option<BotId>,
-    /// What the connector needs to answer here; opaque to everyone else.
-    pub address: Value,
+    pub address: Address,
     /// When it was written, by the platform's clock.
     pub sent_at: Option<Timestamp>,
     /// The platform promises no order: while messages wait they are sorted by `sent_at`.

@@ -16,7 +16,7 @@ use super::retry::{backoff, insist, told_or};
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
 use crate::domain::id::PartId;
-use crate::platform::{Delivery, Idempotency, Part, SendError, SendFailure};
+use crate::platform::{Delivery, Idempotency, SendError, SendFailure};
 use crate::store::{Next, Outgoing, OutgoingState, SendEnd, StoreError, Work};
 
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -146,8 +146,7 @@ impl Deliveries {
         if !held.is_fresh() {
             return Err(StoreError::Fenced);
         }
-        let rendered = Part(part.part.clone());
-        let delivery = Delivery { id: part.id, address: &part.address, part: &rendered };
+        let delivery = Delivery { id: part.id, address: &part.address, part: &part.part };
         let SendFailure { error, detail } = match channel.platform.send(delivery).await {
             Ok(receipt) => {
                 failpoint::reach("delivery.taken");

@@ -1,4 +1,4 @@
-//! The workers: turns (inbox → Fini → outbox) and deliveries (outbox → platform), and what they share.
+//! The inbox (events → store), and the workers: turns (store → Fini → outbox) and deliveries (outbox → platform).
 //! Knows nothing of HTTP servers.
 
 pub mod channel;
@@ -7,9 +7,10 @@ mod discovery;
 mod dispatch;
 mod doubt;
 mod gate;
+pub mod inbox;
 mod lookup;
 mod mapping;
-pub mod people;
+mod people;
 mod plan;
 pub mod rate_limit;
 pub mod retry;
@@ -31,7 +32,6 @@ use channel::Channel;
 use rate_limit::CallBudget;
 
 pub use delivery::DELIVERIES_AT_ONCE;
-pub use plan::REFERENCE_ATTRIBUTE;
 
 /// A Fini key with its client and limits; several channels may share it.
 pub struct FiniKey {

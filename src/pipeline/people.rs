@@ -1,10 +1,15 @@
-//! Names for the people who write, keyed with the installation's key: enough to count and to compare by, and nothing
+//! Names for chats and for the people who write, keyed with the installation's key: enough to count and to compare by, and nothing
 //! that tells who they are or what is known of them.
 
 use serde_json::{Map, Value};
 
-use crate::domain::id::{AttributesRef, ChannelName, SenderRef};
+use crate::domain::id::{AttributesRef, ChannelName, ChatKey, ChatRef, SenderRef};
 use crate::signature::hmac_hex;
+
+/// A chat's name. Chats of two accounts of the channel have two, whatever the platform calls them.
+pub fn chat_ref(installation_key: &[u8; 32], channel: &ChannelName, account: &str, chat: &ChatKey) -> ChatRef {
+    ChatRef::new(keyed(installation_key, &["chat", channel.as_str(), account, chat.as_str()]))
+}
 
 /// A sender's name, the same in all chats of the channel.
 pub fn sender_ref(installation_key: &[u8; 32], channel: &ChannelName, sender: &str) -> SenderRef {

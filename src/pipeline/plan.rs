@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::channel::{Accept, Burst, Channel};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{BotId, DeliveryKey, MessageId};
-use crate::domain::message::Role;
+use crate::domain::message::{Address, Role};
 use crate::platform::Recipient;
 use crate::signature::hmac_hex;
 use crate::store::{LaneView, Lease, Limit, Turn, TurnOutcome, TurnState, Waiting};
@@ -28,7 +28,7 @@ pub struct Batch {
     pub content: String,
     pub user_attributes: Map<String, Value>,
     pub bot_id: BotId,
-    pub address: Value,
+    pub address: Address,
     pub received_at: Timestamp,
     /// The conversation it belongs to; one more than the lane's current one begins a new one.
     pub generation: u32,

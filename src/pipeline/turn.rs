@@ -26,7 +26,7 @@ use super::{FiniKey, Foundation};
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
 use crate::domain::id::{BotId, ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, PartId, SenderRef, TurnId};
-use crate::domain::message::{Reply, ReplyKind, Role};
+use crate::domain::message::{Address, Reply, ReplyKind, Role};
 use crate::domain::span::Rate;
 use crate::fini::{Ask, AskError, Event, EventKind, Target};
 use crate::platform::Rendering;
@@ -78,7 +78,7 @@ pub(super) struct Question {
     pub role: Role,
     pub content: String,
     pub user_attributes: Map<String, Value>,
-    pub address: Value,
+    pub address: Address,
     pub bot_id: BotId,
     pub generation: u32,
     pub received_at: Timestamp,
@@ -505,7 +505,7 @@ impl Turns {
                     id: PartId::generate(),
                     reply: number,
                     kind: reply.kind,
-                    part: part.0,
+                    part,
                 })),
                 Err(error) => tracing::error!(channel = %channel.name, %error, "a reply can't be written"),
             }

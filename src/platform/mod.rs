@@ -14,12 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{DeliveryKey, PartId};
-use crate::domain::message::{DeliveryReport, Incoming, Receipt, Reply};
+use crate::domain::message::{Address, DeliveryReport, Incoming, Part, Receipt, Reply};
 use crate::domain::problem::Problem;
 use crate::domain::span::Rate;
 use crate::http::{Http, Response};
@@ -94,18 +93,12 @@ impl Malformed {
     }
 }
 
-/// One part of a reply, ready to be sent: rendered when the turn ended, so that a restart sends the same
-/// parts. Opaque to everyone but its connector.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Part(pub Value);
-
 /// A part on its way.
 #[derive(Debug)]
 pub struct Delivery<'a> {
     /// Stable over retries.
     pub id: PartId,
-    pub address: &'a Value,
+    pub address: &'a Address,
     pub part: &'a Part,
 }
 
@@ -129,7 +122,7 @@ pub enum SendError {
     Unknown { reason: String },
     /// The chat lives at another address now; send there.
     #[error("the chat has moved")]
-    Moved { address: Value },
+    Moved { address: Address },
 }
 
 /// Whom a platform throttles.
@@ -312,7 +305,7 @@ pub trait Platform: Send + Sync + 'static {
 
     /// For whom the message with this address is. Asked before it is worked on: a message that came in while the
     /// platform could not be reached is kept and not answered until this is known. Pure, like [`Platform::parse`].
-    fn recipient(&self, _address: &Value) -> Recipient {
+    fn recipient(&self, _address: &Address) -> Recipient {
         Recipient::Us
     }
 
@@ -329,7 +322,7 @@ pub trait Platform: Send + Sync + 'static {
     fn pace(&self) -> Pace;
 
     /// Shows that somebody is writing. Failures don't matter.
-    async fn typing(&self, _address: &Value) {}
+    async fn typing(&self, _address: &Address) {}
 
     /// How long a typing sign stays; `None` where there is none.
     fn typing_lasts(&self) -> Option<Duration> {
@@ -350,14 +343,14 @@ pub trait Platform: Send + Sync + 'static {
     }
 
     /// A part as it stands in such a response: the same as it would be delivered.
-    fn answer_in_response(&self, _part: &Part, _id: PartId, _address: &Value) -> Option<Value> {
+    fn answer_in_response(&self, _part: &Part, _id: PartId, _address: &Address) -> Option<Value> {
         None
     }
 }
 
 /// What a connector may know of the turn that a reply belongs to.
 pub struct Rendering<'a> {
-    pub address: &'a Value,
+    pub address: &'a Address,
     /// The delivery keys of the messages that are answered.
     pub in_reply_to: &'a [DeliveryKey],
 }

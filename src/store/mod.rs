@@ -21,11 +21,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
-use crate::domain::message::{ReportOutcome, Reported};
+use crate::domain::message::{Address, ReportOutcome, Reported};
 pub use budgets::Budgets;
 pub use retention::{EXPIRED, Removed, Retention};
 pub use types::*;
@@ -135,7 +134,7 @@ pub trait Store: Budgets {
 
     /// The chat lives at another address now: for all its parts that wait. The part that was tried is pending
     /// again, as the platform took nothing of it.
-    async fn moved(&self, lease: &Lease, part: PartId, address: &Value) -> Result<()>;
+    async fn moved(&self, lease: &Lease, part: PartId, address: &Address) -> Result<()>;
 
     /// Which of these parts are this channel's, in their order. Reports often come in thousands about what somebody
     /// else sent.

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{TurnEnd, TurnOutcome};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, MessageId, TurnId};
+use crate::domain::message::Address;
 
 /// How a message ends that nobody could work on in time. Nobody is told.
 pub const EXPIRED: &str = "expired";
@@ -56,7 +57,7 @@ impl TurnEnd {
             turn,
             members,
             outcome: TurnOutcome::Expired,
-            address: Value::Null,
+            address: Address(Value::Null),
             parts: Vec::new(),
             events: Vec::new(),
             first_event_at: None,

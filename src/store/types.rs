@@ -11,7 +11,7 @@ use crate::domain::id::{
     AttributesRef, BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, EventId, InteractionId, LaneId, MessageId,
     PartId, SenderRef, TurnId,
 };
-use crate::domain::message::{Receipt, ReplyKind, Role};
+use crate::domain::message::{Address, Part, Receipt, ReplyKind, Role};
 use crate::domain::span::Rate;
 
 // ---------------------------------------------------------------------------------------------- intake
@@ -41,7 +41,7 @@ pub struct NewMessage {
     pub user_attributes: Map<String, Value>,
     pub attributes_ref: AttributesRef,
     pub bot_id: BotId,
-    pub address: Value,
+    pub address: Address,
     /// Set where the platform promises no order: waiting messages are sorted by it.
     pub sort_at: Option<Timestamp>,
     /// Only if the chat's lane exists: a thread in which the bot was mentioned before.
@@ -154,7 +154,7 @@ pub struct Waiting {
     pub too_long: bool,
     pub user_attributes: Map<String, Value>,
     pub bot_id: BotId,
-    pub address: Value,
+    pub address: Address,
     /// It came, or has waited, while nobody worked on its channel.
     pub dormant: bool,
 }
@@ -168,7 +168,7 @@ pub struct Turn {
     pub role: Role,
     pub content: String,
     pub user_attributes: Map<String, Value>,
-    pub address: Value,
+    pub address: Address,
     /// The delivery keys of its messages, in order.
     pub in_reply_to: Vec<DeliveryKey>,
     /// When its oldest message was acknowledged.
@@ -217,7 +217,7 @@ pub struct Asking {
     pub role: Role,
     pub content: String,
     pub user_attributes: Map<String, Value>,
-    pub address: Value,
+    pub address: Address,
     pub bot_id: BotId,
     /// The lane's current generation from now on. A higher one than before begins a new conversation.
     pub generation: u32,
@@ -262,7 +262,7 @@ pub struct NewPart {
     /// Parts of one reply share it: later ones are not sent after one has failed for good.
     pub reply: u32,
     pub kind: ReplyKind,
-    pub part: Value,
+    pub part: Part,
 }
 
 /// Ends a turn; its parts are in the outbox in the same commit.
@@ -272,7 +272,7 @@ pub struct TurnEnd {
     /// Of a turn that ends before it was ever begun (blank, too many, too old); else empty.
     pub members: Vec<MessageId>,
     pub outcome: TurnOutcome,
-    pub address: Value,
+    pub address: Address,
     pub parts: Vec<NewPart>,
     /// All events that came back, in order; also what makes the conversation discoverable.
     pub events: Vec<EventId>,
@@ -342,8 +342,8 @@ pub enum Adopted {
 pub struct Outgoing {
     pub id: PartId,
     pub turn: TurnId,
-    pub address: Value,
-    pub part: Value,
+    pub address: Address,
+    pub part: Part,
     /// When its turn ended.
     pub answered_at: Timestamp,
     pub state: OutgoingState,
@@ -468,7 +468,7 @@ pub struct PartStory {
     #[serde(serialize_with = "rfc3339_if_known")]
     pub sent_at: Option<Timestamp>,
     /// `None`: pruned.
-    pub part: Option<Value>,
+    pub part: Option<Part>,
 }
 
 /// For people and their tools; in the store's own columns times are milliseconds.
@@ -534,8 +534,8 @@ pub const RESPONSE_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq)]
 pub struct AnswerPart {
     pub id: PartId,
-    pub address: Value,
-    pub part: Value,
+    pub address: Address,
+    pub part: Part,
 }
 
 /// Figures for `/metrics`.

@@ -31,7 +31,7 @@ pub use reading::Reader;
 pub use refusals::RefusalLog;
 pub use serve::Listener;
 pub use server::{AdminState, OPERATOR_CONNECTIONS, admin, listen_metrics, public, waiting};
-pub use wait::Afterwards;
+pub use wait::{BackgroundWrites, ResponseWaiter};
 
 /// `[server]`
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]

@@ -15,11 +15,10 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-use super::intake::Intake;
+use super::health::Readiness;
 use crate::domain::id::{DeliveryKey, MessageId};
 use crate::pipeline::channel::Channel;
 use crate::pipeline::retry::insist;
-use crate::platform::Part;
 use crate::signature::RawWebhook;
 use crate::store::{AnswerPart, RESPONSE_WITHIN, Store};
 
@@ -48,67 +47,78 @@ pub fn held_back(at_most: Duration) -> Duration {
     at_most + MARGIN
 }
 
-/// Waits for the end of the message's turn. However this ends (in time, too late, the caller gone, the
-/// process dead), the answer reaches the caller exactly one way.
-pub async fn answer(
-    intake: &Intake,
-    channel: &Channel,
-    message: MessageId,
-    key: &DeliveryKey,
-    at_most: Duration,
-) -> HttpResponse {
-    let waiting =
-        Waiting { store: intake.store.clone(), afterwards: intake.afterwards.clone(), message, end: End::GaveUp };
-    let until = Instant::now() + at_most;
-    let mut ended = intake.store.bells().ended;
-    loop {
-        ended.mark_unchanged();
-        match intake.store.claim_answer(message).await {
-            Ok(Some(parts)) => {
-                let messages: Vec<Value> = parts.iter().filter_map(|part| in_response(channel, part)).collect();
-                let body = json!({ "id": key.as_str(), "messages": messages }).to_string();
-                let leaving = Leaving { rest: Bytes::from(body), step: Step::Most, waiting };
-                return HttpResponse::Ok().content_type(ContentType::json()).body(leaving);
+/// Who waits for answers in the place of the callers.
+pub struct ResponseWaiter {
+    pub store: Arc<dyn Store>,
+    pub readiness: Readiness,
+    pub background: BackgroundWrites,
+}
+
+impl ResponseWaiter {
+    /// Waits for the end of the message's turn. However this ends (in time, too late, the caller gone, the
+    /// process dead), the answer reaches the caller exactly one way.
+    pub async fn answer(
+        &self,
+        channel: &Channel,
+        message: MessageId,
+        key: &DeliveryKey,
+        at_most: Duration,
+    ) -> HttpResponse {
+        let claim = ResponseClaim {
+            store: self.store.clone(),
+            background: self.background.clone(),
+            message,
+            end: ResponseEnd::GaveUp,
+        };
+        let until = Instant::now() + at_most;
+        let mut ended = self.store.bells().ended;
+        loop {
+            ended.mark_unchanged();
+            match self.store.claim_answer(message).await {
+                Ok(Some(parts)) => {
+                    let messages: Vec<Value> = parts.iter().filter_map(|part| in_response(channel, part)).collect();
+                    let body = json!({ "id": key.as_str(), "messages": messages }).to_string();
+                    let body = AnswerBody { rest: Bytes::from(body), step: WriteStep::AllButLastByte, claim };
+                    return HttpResponse::Ok().content_type(ContentType::json()).body(body);
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "an answer can't be looked for"),
             }
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "an answer can't be looked for"),
+            let now = Instant::now();
+            if now >= until || self.readiness.is_draining() {
+                // Dropping the claim hands the answer over to the callback.
+                return HttpResponse::Accepted().json(json!({ "id": key.as_str() }));
+            }
+            let _ = tokio::time::timeout_at((now + LOOK_AT_LEAST).min(until), ended.changed()).await;
+            tokio::time::sleep_until((now + LOOK_AT_MOST).min(until)).await;
         }
-        let now = Instant::now();
-        if now >= until || intake.readiness.is_draining() {
-            // Dropping `waiting` hands the answer over to the callback.
-            return HttpResponse::Accepted().json(json!({ "id": key.as_str() }));
-        }
-        let _ = tokio::time::timeout_at((now + LOOK_AT_LEAST).min(until), ended.changed()).await;
-        tokio::time::sleep_until((now + LOOK_AT_MOST).min(until)).await;
     }
 }
 
 fn in_response(channel: &Channel, part: &AnswerPart) -> Option<Value> {
-    let rendered = Part(part.part.clone());
-    channel.platform.answer_in_response(&rendered, part.id, &part.address)
+    channel.platform.answer_in_response(&part.part, part.id, &part.address)
 }
 
 /// An answer on its way to its caller. The last byte is kept back until all before it has left and the
 /// connection was looked at once more: whoever is gone by then has not got the answer, and the callback has it.
 /// What is lost behind the last byte nobody here can know; the caller asks with the same id again.
-struct Leaving {
+struct AnswerBody {
     rest: Bytes,
-    step: Step,
-    waiting: Waiting,
+    step: WriteStep,
+    claim: ResponseClaim,
 }
 
 #[derive(Clone, Copy)]
-enum Step {
-    /// All but the last byte.
-    Most,
-    /// It is written to the connection.
-    Written,
+enum WriteStep {
+    AllButLastByte,
+    /// The connection writes what it has.
+    Flush,
     /// The connection is read: a caller who has hung up is noticed.
-    LookedAt,
-    Last,
+    CheckCaller,
+    LastByte,
 }
 
-impl MessageBody for Leaving {
+impl MessageBody for AnswerBody {
     type Error = Infallible;
 
     fn size(&self) -> BodySize {
@@ -118,20 +128,21 @@ impl MessageBody for Leaving {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
         let this = self.get_mut();
         match this.step {
-            Step::Most => {
-                this.step = Step::Written;
+            WriteStep::AllButLastByte => {
+                this.step = WriteStep::Flush;
                 let most = this.rest.len().saturating_sub(1);
                 Poll::Ready(Some(Ok(this.rest.split_to(most))))
             }
             // Each time it has to wait, the connection flushes what it has, then reads.
-            Step::Written | Step::LookedAt => {
-                this.step = if matches!(this.step, Step::Written) { Step::LookedAt } else { Step::Last };
+            WriteStep::Flush | WriteStep::CheckCaller => {
+                this.step =
+                    if matches!(this.step, WriteStep::Flush) { WriteStep::CheckCaller } else { WriteStep::LastByte };
                 context.waker().wake_by_ref();
                 Poll::Pending
             }
-            Step::Last if this.rest.is_empty() => Poll::Ready(None),
-            Step::Last => {
-                this.waiting.end = End::Left;
+            WriteStep::LastByte if this.rest.is_empty() => Poll::Ready(None),
+            WriteStep::LastByte => {
+                this.claim.end = ResponseEnd::Sent;
                 Poll::Ready(Some(Ok(std::mem::take(&mut this.rest))))
             }
         }
@@ -140,12 +151,12 @@ impl MessageBody for Leaving {
 
 /// What is written down after a response has left. The worker that sent it may end before that.
 #[derive(Clone)]
-pub struct Afterwards {
+pub struct BackgroundWrites {
     home: Handle,
     tasks: TaskTracker,
 }
 
-impl Afterwards {
+impl BackgroundWrites {
     /// On the runtime that calls this.
     pub fn here() -> Self {
         Self { home: Handle::current(), tasks: TaskTracker::new() }
@@ -163,26 +174,26 @@ impl Afterwards {
 }
 
 /// Somebody waits. When this is dropped before the answer has left, nobody does any more.
-struct Waiting {
+struct ResponseClaim {
     store: Arc<dyn Store>,
-    afterwards: Afterwards,
+    background: BackgroundWrites,
     message: MessageId,
-    end: End,
+    end: ResponseEnd,
 }
 
 #[derive(Clone, Copy)]
-enum End {
+enum ResponseEnd {
     GaveUp,
-    Left,
+    Sent,
 }
 
-impl Drop for Waiting {
+impl Drop for ResponseClaim {
     fn drop(&mut self) {
         let (store, message, end) = (self.store.clone(), self.message, self.end);
-        self.afterwards.spawn(async move {
+        self.background.spawn(async move {
             let written = insist(|| match end {
-                End::Left => store.answer_left(message),
-                End::GaveUp => store.stop_waiting(message),
+                ResponseEnd::Sent => store.answer_left(message),
+                ResponseEnd::GaveUp => store.stop_waiting(message),
             });
             if !matches!(timeout(RESPONSE_WITHIN, written).await, Ok(Ok(()))) {
                 tracing::warn!(

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fini_bridge::domain::clock::{Clock, SystemClock};
 use fini_bridge::domain::id::{AttributesRef, BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, MessageId};
-use fini_bridge::domain::message::Role;
+use fini_bridge::domain::message::{Address, Role};
 use fini_bridge::domain::secret::Secret;
 use fini_bridge::store::postgres::Postgres;
 use fini_bridge::store::sqlite::{Mode, Sqlite};
@@ -94,7 +94,7 @@ fn message() -> NewItem {
         user_attributes: serde_json::Map::new(),
         attributes_ref: AttributesRef::new("none"),
         bot_id: BotId::new("bot"),
-        address: json!({}),
+        address: Address(json!({})),
         sort_at: None,
         only_if_known: false,
         merge_window: Duration::ZERO,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fini_bridge::domain::clock::Timestamp;
-use fini_bridge::domain::message::{Receipt, ReplyKind};
+use fini_bridge::domain::message::{Address, Receipt, ReplyKind};
 use fini_bridge::domain::secret::Secret;
 use fini_bridge::platform::{Config, Idempotency, SendError, ThrottleScope};
 use fini_bridge::signature::{StandardWebhooks, hmac_hex};
@@ -63,7 +63,7 @@ pub fn described() -> Case {
         tolerance: Some(300),
         fixtures: described_fixtures,
         own: &["message_created_by_bot_echo"],
-        address: || json!({ "chat": "c/1", "id": "msg-1" }),
+        address: || Address(json!({ "chat": "c/1", "id": "msg-1" })),
         server: shop,
         receipt: None,
         idempotency: Idempotency::None,
@@ -132,7 +132,7 @@ pub fn own_protocol() -> Case {
         tolerance: Some(300),
         fixtures: protocol_fixtures,
         own: &[],
-        address: || json!({ "chat": 42 }),
+        address: || Address(json!({ "chat": 42 })),
         server: app,
         receipt: None,
         idempotency: Idempotency::Key,
@@ -224,7 +224,7 @@ async fn a_callback_without_a_chat_is_never_sent() {
     let case = own_protocol();
     let connector = case.connector(&[WHSEC], &stub.url);
     for address in [json!(null), json!({ "chat": null }), json!({ "chat": {} }), json!({ "chat": "" })] {
-        let sent = send_to(&*connector, &address, "Hello").await;
+        let sent = send_to(&*connector, &Address(address.clone()), "Hello").await;
         assert!(matches!(sent, Err(SendError::Permanent { .. })), "{address}: {sent:?}");
     }
     assert!(stub.seen().is_empty());

@@ -17,11 +17,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use fini_bridge::domain::clock::{ManualClock, Timestamp};
 use fini_bridge::domain::id::{DeliveryKey, PartId};
-use fini_bridge::domain::message::{Receipt, Reply, ReplyKind, Role};
+use fini_bridge::domain::message::{Address, Part, Receipt, Reply, ReplyKind, Role};
 use fini_bridge::http::Http;
 use fini_bridge::platform::{
-    self, Common, Config, Delivery, Event, Idempotency, Parsed, Part, Platform, Rendering, SampleOf, SendError,
-    SendFailure, Surroundings,
+    self, Common, Config, Delivery, Event, Idempotency, Parsed, Platform, Rendering, SampleOf, SendError, SendFailure,
+    Surroundings,
 };
 use fini_bridge::signature::{RawWebhook, Refused, Verified};
 use reqwest::Method;
@@ -58,7 +58,7 @@ pub struct Case {
     /// Fixtures with what the bot or the business wrote itself.
     pub own: &'static [&'static str],
     /// Where replies go.
-    pub address: fn() -> Value,
+    pub address: fn() -> Address,
     /// The platform's server: success, or what is wrong with the request.
     pub server: fn(&Request) -> Result<Value, String>,
     pub receipt: Option<&'static str>,
@@ -243,12 +243,12 @@ pub async fn send(case: &Case, connector: &dyn Platform, text: &str) -> Result<R
     send_to(connector, &(case.address)(), text).await
 }
 
-pub async fn send_to(connector: &dyn Platform, address: &Value, text: &str) -> Result<Receipt, SendError> {
+pub async fn send_to(connector: &dyn Platform, address: &Address, text: &str) -> Result<Receipt, SendError> {
     let parts = connector.render(&message(text), &Rendering { address, in_reply_to: &[] }).unwrap();
     send_part(connector, address, &parts[0]).await.map_err(SendError::from)
 }
 
-async fn send_part(connector: &dyn Platform, address: &Value, part: &Part) -> Result<Receipt, SendFailure> {
+async fn send_part(connector: &dyn Platform, address: &Address, part: &Part) -> Result<Receipt, SendFailure> {
     connector.send(Delivery { id: PartId::generate(), address, part }).await
 }
 
@@ -602,7 +602,7 @@ async fn errors_hold_neither_token_nor_address_nor_text() {
 async fn an_address_that_the_connector_did_not_write_is_final() {
     for case in cases() {
         for address in [json!(null), json!({}), json!({ "channel": 7, "chat_id": "x", "to": 7 })] {
-            let error = send_to(&*case.offline(), &address, "Hello").await.unwrap_err();
+            let error = send_to(&*case.offline(), &Address(address.clone()), "Hello").await.unwrap_err();
             assert!(matches!(error, SendError::Permanent { .. }), "{} {address}: {error:?}", case.name);
         }
     }

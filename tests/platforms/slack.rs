@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fini_bridge::domain::id::PartId;
-use fini_bridge::domain::message::{Receipt, ReportOutcome, Reported};
+use fini_bridge::domain::message::{Address, Receipt, ReportOutcome, Reported};
 use fini_bridge::platform::{
     Config, Event, Idempotency, Parsed, Recipient, Registration, SampleOf, SendError, ThrottleScope,
 };
@@ -38,7 +38,7 @@ pub fn case() -> Case {
         tolerance: Some(300),
         fixtures,
         own: &["bot_own_echo"],
-        address: || json!({ "channel": "C00FAKECHAN1", "thread_ts": "1766458026.240809" }),
+        address: || Address(json!({ "channel": "C00FAKECHAN1", "thread_ts": "1766458026.240809" })),
         server,
         receipt: Some("1503435956.000247"),
         idempotency: Idempotency::Reported,
@@ -173,7 +173,8 @@ async fn a_webhook_of_another_workspace_is_not_answered_once_ours_is_known() {
         &[("/team_id", json!("T00OTHER")), ("/authorizations/0/team_id", json!("T00OTHER"))],
     );
     let ours = changed("message_im_escapes", &[("/team_id", json!("T00PARTNER"))]);
-    let [theirs, ours] = [foreign.clone(), ours].map(|body| case.parse(&*connector, &body)[0]["address"].clone());
+    let [theirs, ours] =
+        [foreign.clone(), ours].map(|body| Address(case.parse(&*connector, &body)[0]["address"].clone()));
     let recipients = || [&theirs, &ours].map(|address| connector.recipient(address));
     assert_eq!(recipients(), [Recipient::Unknown; 2], "kept, and not worked on");
     connector.prepare().await;
@@ -303,7 +304,7 @@ async fn a_reply_goes_to_its_thread_and_in_a_direct_chat_to_none() {
     let case = case();
     let connector = case.connector(&[case.secret], &stub.url);
     send(&case, &*connector, "Hello").await.unwrap();
-    let direct = json!({ "channel": "D00FAKEDM001", "thread_ts": null });
+    let direct = Address(json!({ "channel": "D00FAKEDM001", "thread_ts": null }));
     send_to(&*connector, &direct, "Hello").await.unwrap();
     let seen = stub.seen();
     assert_eq!(seen[0].json()["thread_ts"], "1766458026.240809");

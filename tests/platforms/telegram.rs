@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fini_bridge::domain::message::Receipt;
+use fini_bridge::domain::message::{Address, Receipt};
 use fini_bridge::platform::{Config, Idempotency, Platform, Recipient, Registration, SampleOf, SendError};
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ pub fn case() -> Case {
         tolerance: None,
         fixtures,
         own: &["business_message_echo_of_own_reply", "message_from_other_bot"],
-        address: || json!({ "chat_id": 7_700_112_233_i64 }),
+        address: || Address(json!({ "chat_id": 7_700_112_233_i64 })),
         server,
         receipt: Some("413"),
         idempotency: Idempotency::None,
@@ -204,7 +204,7 @@ async fn before_it_knows_its_name_whom_a_mention_or_a_command_names_is_remembere
     .map(|fields| {
         let event = case.parse(&*connector, &in_group(fields));
         assert_eq!(event[0]["addressed"], "Mention");
-        event[0]["address"].clone()
+        Address(event[0]["address"].clone())
     });
     let recipients = || addresses.iter().map(|address| connector.recipient(address)).collect::<Vec<_>>();
     use Recipient::{OtherBot, Unknown, Us};
@@ -250,8 +250,10 @@ fn start_in_a_private_chat_is_sent_as_it_is() {
 #[tokio::test]
 async fn a_reply_in_a_group_quotes_the_question_in_its_topic() {
     let (connector, stub) = prepared().await;
-    send_to(&*connector, &json!({ "chat_id": GROUP, "message_thread_id": 77, "reply_to": 9120 }), "Hi").await.unwrap();
-    send_to(&*connector, &json!({ "chat_id": 7_700_112_233_i64 }), "Hi").await.unwrap();
+    send_to(&*connector, &Address(json!({ "chat_id": GROUP, "message_thread_id": 77, "reply_to": 9120 })), "Hi")
+        .await
+        .unwrap();
+    send_to(&*connector, &Address(json!({ "chat_id": 7_700_112_233_i64 })), "Hi").await.unwrap();
     let seen = stub.seen();
     let [_, group, private] = seen.as_slice() else { panic!("{seen:?}") };
     assert_eq!(group.json()["message_thread_id"], 77);
@@ -279,7 +281,7 @@ async fn a_group_that_became_a_supergroup_has_moved() {
     let stub = always(Answer::json(400, answer));
     let case = case();
     let error = send(&case, &*case.connector(&[case.secret], &stub.url), "Hello").await.unwrap_err();
-    assert_eq!(error, SendError::Moved { address: json!({ "chat_id": GROUP }) });
+    assert_eq!(error, SendError::Moved { address: Address(json!({ "chat_id": GROUP })) });
 }
 
 #[tokio::test]
@@ -308,7 +310,7 @@ async fn registering_checking_and_typing_use_the_calls_for_it() {
     let done = connector.register("https://a.example/webhooks/t").await.unwrap();
     assert!(matches!(done, Registration::Done(_)));
     assert_eq!(connector.check().await.unwrap().unwrap(), "bot @acme_help_bot (6111111111), webhook set, 3 waiting");
-    connector.typing(&json!({ "chat_id": GROUP, "message_thread_id": 77, "reply_to": 1 })).await;
+    connector.typing(&Address(json!({ "chat_id": GROUP, "message_thread_id": 77, "reply_to": 1 }))).await;
     let typing = stub.seen().pop().unwrap();
     assert_eq!(typing.json(), json!({ "chat_id": GROUP, "message_thread_id": 77, "action": "typing" }));
     assert_eq!(connector.typing_lasts(), Some(Duration::from_secs(4)));

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use fini_bridge::domain::id::PartId;
-use fini_bridge::platform::{Config, Delivery, Idempotency, Part, Registration, SendError, ThrottleScope};
+use fini_bridge::domain::message::{Address, Part};
+use fini_bridge::platform::{Config, Delivery, Idempotency, Registration, SendError, ThrottleScope};
 use fini_bridge::signature::hmac_hex;
 use serde_json::{Value, json};
 
@@ -39,7 +40,7 @@ pub fn case() -> Case {
         tolerance: None,
         fixtures,
         own: &["echo_from_business_app"],
-        address: || json!({ "to": "16505551234", "message_id": "wamid.IN" }),
+        address: || Address(json!({ "to": "16505551234", "message_id": "wamid.IN" })),
         server,
         receipt: Some("wamid.OUT9"),
         idempotency: Idempotency::Reported,
@@ -263,11 +264,11 @@ async fn a_reply_reaches_a_hidden_number_and_a_group_and_carries_the_parts_id() 
     let case = case();
     let connector = case.connector(&[case.secret], &stub.url);
     let (id, part) = (PartId::generate(), Part(json!("Hello")));
-    let address = json!({ "recipient": USER, "message_id": "wamid.IN" });
+    let address = Address(json!({ "recipient": USER, "message_id": "wamid.IN" }));
     for _ in 0..2 {
         connector.send(Delivery { id, address: &address, part: &part }).await.unwrap();
     }
-    send_to(&*connector, &json!({ "group": "G1" }), "Hello").await.unwrap();
+    send_to(&*connector, &Address(json!({ "group": "G1" })), "Hello").await.unwrap();
     let seen = stub.seen();
     assert_eq!(seen[0].json()["recipient"], USER);
     assert_eq!(seen[0].json()["biz_opaque_callback_data"], id.to_string());
@@ -313,7 +314,7 @@ async fn registering_checking_and_typing_use_the_calls_for_it() {
     let done = connector.register("https://a.example/webhooks/w").await.unwrap();
     assert!(matches!(done, Registration::Done(_)));
     assert_eq!(connector.check().await.unwrap().unwrap(), "ACME (+1 555-078-3881)");
-    connector.typing(&json!({ "to": "1", "message_id": "wamid.IN" })).await;
+    connector.typing(&Address(json!({ "to": "1", "message_id": "wamid.IN" }))).await;
     let typing = stub.seen().pop().unwrap();
     assert!(server(&typing).is_ok());
     assert_eq!(typing.json()["message_id"], "wamid.IN");

@@ -295,3 +295,16 @@ async fn tests_say_what_fini_replies() {
     fini.append(id.as_str(), EventSpec::new("agent", "message", Some("later")));
     assert_eq!(shown(&client.get_conversation(&id).await.unwrap().events), ["1 B", "later"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_simulator_goes_on_with_what_a_ledger_shows() {
+    let (before, after) = (simulator().await, simulator().await);
+    begin(&client(&before), "note escalate").await.unwrap();
+    let conversations = before.ledger().conversations;
+    after.change(Change { restore: conversations.clone(), ..Change::default() });
+    assert_eq!(after.ledger().conversations, conversations);
+    let client = client(&after);
+    let id = listed(&client, "note escalate").await.remove(0).id;
+    ask(&client, Target::Conversation(&id), "and now?").await.unwrap();
+    assert_eq!(after.ledger().conversations.len(), 1);
+}

@@ -8,7 +8,7 @@ use fini_bridge::domain::id::{
     AttributesRef, BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, EventId, MessageId, Owner, PartId, SenderRef,
     TurnId,
 };
-use fini_bridge::domain::message::{Receipt, ReplyKind, Role};
+use fini_bridge::domain::message::{Address, Part, Receipt, ReplyKind, Role};
 use fini_bridge::store::{
     Accepted, Asking, LaneView, Lease, Limits, MessageState, NewItem, NewMessage, NewPart, NewUnusable, Next, Outgoing,
     SendEnd, Store, TurnEnd, TurnOutcome, Want, Work,
@@ -42,7 +42,7 @@ pub fn message(chat: &str, key: &str) -> NewMessage {
         user_attributes: Map::from_iter([("plan".to_owned(), json!("gold"))]),
         attributes_ref: AttributesRef::new("gold"),
         bot_id: BotId::new("bot-1"),
-        address: json!({ "chat": chat }),
+        address: Address(json!({ "chat": chat })),
         sort_at: None,
         only_if_known: false,
         merge_window: Duration::ZERO,
@@ -107,7 +107,7 @@ pub fn question(members: Vec<MessageId>) -> Asking {
         role: Role::User,
         content: "the question".to_owned(),
         user_attributes: Map::new(),
-        address: json!({ "to": "here" }),
+        address: Address(json!({ "to": "here" })),
         bot_id: BotId::new("bot-1"),
         generation: 1,
         reference: "reference".to_owned(),
@@ -125,7 +125,7 @@ pub async fn ask(store: &dyn Store, lease: &Lease) -> TurnId {
 }
 
 pub fn part(reply: u32, text: &str) -> NewPart {
-    NewPart { id: PartId::generate(), reply, kind: ReplyKind::Message, part: json!({ "text": text }) }
+    NewPart { id: PartId::generate(), reply, kind: ReplyKind::Message, part: Part(json!({ "text": text })) }
 }
 
 pub fn answered(turn: TurnId, parts: Vec<NewPart>) -> TurnEnd {
@@ -133,7 +133,7 @@ pub fn answered(turn: TurnId, parts: Vec<NewPart>) -> TurnEnd {
         turn,
         members: vec![],
         outcome: TurnOutcome::Answered,
-        address: json!({ "to": "here" }),
+        address: Address(json!({ "to": "here" })),
         parts,
         events: vec![EventId::new("event-1"), EventId::new("event-2")],
         first_event_at: Some(Timestamp::from_secs(1_790_000_001)),

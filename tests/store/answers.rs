@@ -19,7 +19,7 @@ async fn say_and_wait(store: &dyn Store, key: &str) -> MessageId {
 }
 
 fn texts(parts: &[AnswerPart]) -> Vec<&str> {
-    parts.iter().map(|part| part.part["text"].as_str().unwrap()).collect()
+    parts.iter().map(|part| part.part.0["text"].as_str().unwrap()).collect()
 }
 
 promises! {
@@ -63,7 +63,7 @@ promises! {
         nothing_due(store, Work::Deliveries).await;
         store.answer_left(id).await.unwrap();
         let held = lease(store, Work::Deliveries).await;
-        assert_eq!(outgoing(store, &held).await[0].part, json!({ "text": "b" }));
+        assert_eq!(outgoing(store, &held).await[0].part.0, json!({ "text": "b" }));
     }
 
     async fn an_answer_whose_response_did_not_leave_is_delivered_at_once(world: World) {

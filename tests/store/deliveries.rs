@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fini_bridge::domain::id::PartId;
-use fini_bridge::domain::message::{ReportOutcome, Reported};
+use fini_bridge::domain::message::{Address, ReportOutcome, Reported};
 use fini_bridge::store::{MessageState, Next, OutgoingState, RESPONSE_WITHIN, SendEnd, StoreError, Work};
 use serde_json::json;
 
@@ -16,10 +16,10 @@ promises! {
         let asked = turn(store, vec![part(0, "a"), part(0, "b"), part(1, "c")]).await;
         let held = lease(store, Work::Deliveries).await;
         let (now, parts) = store.outgoing(&held).await.unwrap();
-        let texts: Vec<_> = parts.iter().map(|part| part.part["text"].as_str().unwrap()).collect();
+        let texts: Vec<_> = parts.iter().map(|part| part.part.0["text"].as_str().unwrap()).collect();
         assert_eq!(texts, ["a", "b", "c"]);
         assert_eq!((parts[0].turn, parts[0].answered_at, parts[0].attempts), (asked, now, 0));
-        assert_eq!((&parts[0].address, parts[0].state), (&json!({ "to": "here" }), OutgoingState::Pending));
+        assert_eq!((&parts[0].address.0, parts[0].state), (&json!({ "to": "here" }), OutgoingState::Pending));
         for (number, part) in parts.iter().enumerate() {
             assert_eq!(state(store, id).await.0, MessageState::Answered);
             send(store, &held, part.id, took(&format!("receipt-{number}"))).await;
@@ -114,7 +114,7 @@ promises! {
         say(store, "alice", "two").await;
         turn(store, vec![part(0, "c")]).await;
         let held = lease(store, Work::Deliveries).await;
-        assert_eq!(outgoing(store, &held).await[0].part, json!({ "text": "c" }));
+        assert_eq!(outgoing(store, &held).await[0].part.0, json!({ "text": "c" }));
     }
 
     async fn who_sends_from_an_old_list_is_stopped_and_the_lane_goes_on(world: World) {
@@ -146,9 +146,9 @@ promises! {
         turn(store, parts).await;
         let held = lease(store, Work::Deliveries).await;
         store.sending(&held, first).await.unwrap();
-        store.moved(&held, first, &json!({ "to": "there" })).await.unwrap();
+        store.moved(&held, first, &Address(json!({ "to": "there" }))).await.unwrap();
         let left = outgoing(store, &held).await;
-        assert!(left.iter().all(|part| part.address == json!({ "to": "there" })));
+        assert!(left.iter().all(|part| part.address.0 == json!({ "to": "there" })));
         // The platform took nothing: there is no doubt about it.
         assert_eq!((left[0].id, left[0].state, left[0].attempts), (first, OutgoingState::Pending, 1));
     }
@@ -165,7 +165,7 @@ promises! {
         let held = lease(store, Work::Deliveries).await;
         let first = outgoing(store, &held).await[0].id;
         store.sending(&held, first).await.unwrap();
-        store.moved(&held, first, &json!({ "to": "there" })).await.unwrap();
+        store.moved(&held, first, &Address(json!({ "to": "there" }))).await.unwrap();
         world.pass(RESPONSE_WITHIN).await;
         let left = outgoing(store, &held).await;
         assert_eq!((left.len(), left[0].state), (2, OutgoingState::Pending));

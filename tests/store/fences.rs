@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fini_bridge::domain::id::{MessageId, PartId, TurnId};
+use fini_bridge::domain::message::Address;
 use fini_bridge::store::{Doubt, Lease, MessageState, Next, Result, Store, StoreError, TurnState, Work};
 use serde_json::json;
 
@@ -30,7 +31,7 @@ async fn every_write_of_a_delivery_is_fenced(store: &dyn Store, stale: &Lease, p
     fenced("sending", store.sending(stale, part).await);
     fenced("sent", store.sent(stale, part, &took("x")).await);
     fenced("failed", store.sent(stale, part, &refused("x")).await);
-    fenced("moved", store.moved(stale, part, &json!({ "to": "elsewhere" })).await);
+    fenced("moved", store.moved(stale, part, &Address(json!({ "to": "elsewhere" }))).await);
     fenced("release", store.release(stale, AT_ONCE).await);
 }
 
@@ -65,7 +66,7 @@ promises! {
         every_write_of_a_delivery_is_fenced(store, &stale, part).await;
         assert_eq!(parts_of(store, id).await, [plain("pending")]);
         let left = outgoing(store, &heir).await;
-        assert_eq!((left[0].attempts, &left[0].address), (0, &json!({ "to": "here" })));
+        assert_eq!((left[0].attempts, &left[0].address.0), (0, &json!({ "to": "here" })));
     }
 
     async fn a_lease_that_was_released_is_no_lease(world: World) {

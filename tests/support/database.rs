@@ -71,8 +71,8 @@ pub fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// Newest first.
-fn binaries() -> PathBuf {
+/// Where the newest PostgreSQL's programs are.
+pub fn binaries() -> PathBuf {
     let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut versions: Vec<(u32, PathBuf)> = installed
         .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))

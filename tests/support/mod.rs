@@ -127,7 +127,8 @@ impl World {
         std::fs::write(self.config_path(), text).unwrap();
     }
 
-    fn file(&self) -> PathBuf {
+    /// Of SQLite.
+    pub fn file(&self) -> PathBuf {
         self.folder.path().join("bridge.db")
     }
 
@@ -146,6 +147,11 @@ impl World {
 
     pub async fn serve_at(&mut self, level: &str) {
         self.process = Some(Process::start(&self.config_path(), level).await);
+    }
+
+    /// With further variables in its environment.
+    pub async fn serve_with(&mut self, environment: &[(&str, &str)]) {
+        self.process = Some(Process::start_with(&self.config_path(), "debug", environment).await);
     }
 
     pub fn process(&self) -> &Process {

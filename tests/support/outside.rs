@@ -29,7 +29,7 @@ impl Call {
 /// What the next matching requests get instead of a success.
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    /// Part of the path.
+    /// Part of the path, or of the body.
     pub path: String,
     pub times: usize,
     pub status: u16,
@@ -146,11 +146,12 @@ fn answered(request: &HttpRequest, body: &web::Bytes, state: &Mutex<State>) -> O
     let mut state = state.lock().unwrap();
     state.number += 1;
     let number = state.number;
-    let refused =
-        state.refusals.iter_mut().find(|refusal| refusal.times > 0 && call.path.contains(&refusal.path)).map(|r| {
-            r.times -= 1;
-            r.clone()
-        });
+    let written = call.body.to_string();
+    let concerns = |r: &Refusal| r.times > 0 && (call.path.contains(&r.path) || written.contains(&r.path));
+    let refused = state.refusals.iter_mut().find(|refusal| concerns(refusal)).map(|r| {
+        r.times -= 1;
+        r.clone()
+    });
     let judged = judge(&call, body, number);
     if let Some(at) = state.hanging.iter().position(|path| call.path.contains(path)) {
         state.hanging.remove(at);

@@ -49,7 +49,7 @@ fn message(text: &str) -> Waiting {
         dormant: false,
         user_attributes: Map::new(),
         bot_id: BotId::new("bot"),
-        address: json!({ "of": text }),
+        address: Address(json!({ "of": text })),
     }
 }
 
@@ -106,7 +106,7 @@ fn what_one_person_writes_becomes_one_question() {
     assert_eq!(batch.content, "one\ntwo\nthree");
     assert_eq!(batch.in_reply_to, ["one", "two", "three"].map(DeliveryKey::new));
     assert_eq!((batch.sender.as_deref(), batch.generation), (Some("zoe"), 2));
-    assert_eq!(batch.address, json!({ "of": "three" }), "the answer goes to where the last was written");
+    assert_eq!(batch.address.0, json!({ "of": "three" }), "the answer goes to where the last was written");
     assert_eq!(batch.received_at, Timestamp::from_secs(NOW - 1));
 }
 
@@ -239,7 +239,7 @@ fn what_nobody_could_work_on_for_long_expires_without_a_word() {
 
 #[test]
 fn a_message_that_may_be_a_strangers_waits_and_in_the_end_nobody_is_told_anything() {
-    let unclear = |text| with(text, |it| it.address = json!({ "accounts": ["T0OTHER"] }));
+    let unclear = |text| with(text, |it| it.address = Address(json!({ "accounts": ["T0OTHER"] })));
     assert!(matches!(plan(view(vec![unclear("whose?"), message("ours")]), &channel("")), Plan::Hold));
     assert_eq!(begun(plan(view(vec![message("ours"), unclear("whose?")]), &channel(""))).members.len(), 1);
     let mut old = unclear("whose?");
@@ -284,7 +284,7 @@ fn a_turn_that_was_begun_comes_before_what_waits() {
         role: Role::User,
         content: "begun".to_owned(),
         user_attributes: Map::new(),
-        address: json!({}),
+        address: Address(json!({})),
         in_reply_to: Vec::new(),
         received_at: Timestamp::from_secs(NOW).minus(Duration::from_secs(age)),
         state,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::id::PartId;
-use crate::domain::message::{Incoming, ReplyKind};
+use crate::domain::message::{Address, Incoming, ReplyKind};
 use crate::platform::Event;
 use crate::signature::{Algorithm, hmac_hex, mac};
 
@@ -143,7 +143,7 @@ fn values_find_their_places_as_documented() {
     assert_eq!(warnings(&config), Vec::new());
     let answer = Reply { kind: ReplyKind::Message, text: "a \"quote\"".to_owned(), event: json!({}) };
     let part = custom.reply.parts(&answer).remove(0);
-    let address = json!({ "chat": "42", "item": { "sender": { "name": "Zoë \"Z\"" } } });
+    let address = Address(json!({ "chat": "42", "item": { "sender": { "name": "Zoë \"Z\"" } } }));
     let id = PartId::generate();
     let request = custom.reply.request(&Delivery { id, address: &address, part: &part }).unwrap();
     let body: Value = serde_json::from_str(&request.body.unwrap()).unwrap();

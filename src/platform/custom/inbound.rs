@@ -13,7 +13,7 @@ use super::time;
 use super::verify::word;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{BotId, ChatKey, DeliveryKey};
-use crate::domain::message::{Addressed, Incoming, Role};
+use crate::domain::message::{Address, Addressed, Incoming, Role};
 use crate::domain::problem::Problem;
 use crate::platform::{Answer, Batch, Event, Malformed, Parsed, fits};
 use crate::signature::{RawWebhook, Verified};
@@ -256,7 +256,7 @@ impl Inbound {
             text,
             user_attributes,
             bot_id,
-            address,
+            address: Address(address),
             sent_at,
             // It says how old a message is, not which came first.
             unordered: false,

@@ -24,11 +24,11 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::{
-    Account, Answer, Common, Delivery, Malformed, NoSample, Pace, Parsed, Part, Platform, Registration, Rendering,
-    Sample, SampleOf, SendError, SendFailure, Surroundings, per_second,
+    Account, Answer, Common, Delivery, Malformed, NoSample, Pace, Parsed, Platform, Registration, Rendering, Sample,
+    SampleOf, SendError, SendFailure, Surroundings, per_second,
 };
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::message::{Receipt, Reply};
+use crate::domain::message::{Part, Receipt, Reply};
 use crate::domain::problem::Problem;
 use crate::domain::secret::Secrets;
 use crate::http::Http;

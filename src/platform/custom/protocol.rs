@@ -16,11 +16,11 @@ use super::reply::TIMEOUT;
 use super::{address, verify};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{ChatKey, DeliveryKey, PartId};
-use crate::domain::message::{Addressed, Incoming, Receipt, Reply, ReplyKind, Role};
+use crate::domain::message::{Address, Addressed, Incoming, Part, Receipt, Reply, ReplyKind, Role};
 use crate::domain::problem::Problem;
 use crate::http::Http;
 use crate::platform::{
-    Account, Delivery, Event, Idempotency, Malformed, NoSample, Pace, Parsed, Part, Platform, Registration, Rejected,
+    Account, Delivery, Event, Idempotency, Malformed, NoSample, Pace, Parsed, Platform, Registration, Rejected,
     Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings,
 };
 use crate::signature::{RawWebhook, Refused, StandardWebhooks, Verified, Verifier};
@@ -99,10 +99,10 @@ impl Protocol {
 }
 
 /// A part as the receiver sees it, in a callback or in the response to `Prefer: wait`.
-fn callback(part: &Part, id: PartId, address: &Value) -> Value {
+fn callback(part: &Part, id: PartId, address: &Address) -> Value {
     let mut body = part.0.as_object().cloned().unwrap_or_default();
     body.insert("id".to_owned(), Value::String(id.to_string()));
-    body.insert("chat".to_owned(), address.get("chat").cloned().unwrap_or(Value::Null));
+    body.insert("chat".to_owned(), address.0.get("chat").cloned().unwrap_or(Value::Null));
     Value::Object(body)
 }
 
@@ -158,7 +158,7 @@ fn incoming(body: &[u8]) -> Result<Incoming, Rejected> {
         Some(_) => return Err(rejected("user", "not an object")),
     };
     Ok(Incoming {
-        address: json!({ "chat": body.get("chat") }),
+        address: Address(json!({ "chat": body.get("chat") })),
         delivery_key: DeliveryKey::new(id),
         room: chat.clone(),
         chat: ChatKey::new(chat),
@@ -211,7 +211,7 @@ impl Platform for Protocol {
 
     async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendFailure> {
         // Whom it is for is all that the receiver has.
-        if delivery.address.get("chat").is_none_or(|chat| text_of_identifier(chat).is_err()) {
+        if delivery.address.0.get("chat").is_none_or(|chat| text_of_identifier(chat).is_err()) {
             return Err(SendError::Permanent { reason: "the address has no chat".to_owned() }.into());
         }
         let response = self.post(delivery.id, &callback(delivery.part, delivery.id, delivery.address)).await?;
@@ -231,7 +231,7 @@ impl Platform for Protocol {
         super::PACE
     }
 
-    async fn typing(&self, address: &Value) {
+    async fn typing(&self, address: &Address) {
         if self.typing.is_some() {
             let id = PartId::generate();
             let part = Part(json!({ "type": "typing" }));
@@ -268,7 +268,7 @@ impl Platform for Protocol {
         true
     }
 
-    fn answer_in_response(&self, part: &Part, id: PartId, address: &Value) -> Option<Value> {
+    fn answer_in_response(&self, part: &Part, id: PartId, address: &Address) -> Option<Value> {
         Some(callback(part, id, address))
     }
 }
@@ -295,7 +295,7 @@ pub mod tests {
         let reply =
             Reply { kind, text: if kind == ReplyKind::Message { "Hi **you**".into() } else { "".into() }, event };
         let keys = [DeliveryKey::new("m-1"), DeliveryKey::new("m-2")];
-        let address = json!({ "chat": 42 });
+        let address = Address(json!({ "chat": 42 }));
         let parts = platform.render(&reply, &Rendering { address: &address, in_reply_to: &keys }).unwrap();
         assert_eq!(parts.len(), 1);
         let id: PartId = "0199aaaa-0000-7000-8000-000000000001".parse().unwrap();
@@ -308,7 +308,7 @@ pub mod tests {
         let message = incoming(body.to_string().as_bytes()).unwrap();
         assert_eq!((message.delivery_key.as_str(), message.chat.as_str(), message.role), ("m", "42", Role::Agent));
         assert_eq!(message.user_attributes.get("plan"), Some(&json!("pro")));
-        assert_eq!(message.address, json!({ "chat": 42 }));
+        assert_eq!(message.address.0, json!({ "chat": 42 }));
         let least = incoming(br#"{"id":1,"chat":"c","text":" ","role":null,"user":null,"sender":null}"#).unwrap();
         assert_eq!((least.role, least.sender), (Role::User, None));
         let of = |sender: Value| {

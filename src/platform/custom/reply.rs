@@ -17,11 +17,11 @@ use super::time;
 use super::unique_keys;
 use super::verify::word;
 use crate::domain::clock::Timestamp;
-use crate::domain::message::{Receipt, Reply as Answer, ReplyKind};
+use crate::domain::message::{Part, Receipt, Reply as Answer, ReplyKind};
 use crate::domain::problem::Problem;
 use crate::domain::secret::Expanded;
 use crate::http::{Http, Response};
-use crate::platform::{Delivery, Part, SendError, SendFailure};
+use crate::platform::{Delivery, SendError, SendFailure};
 use crate::text::{Dialect, Limit, Unit};
 
 const NAMES: &[&str] = &["text", "chat", "id", "event", "item"];
@@ -222,13 +222,13 @@ impl Reply {
     pub fn request(&self, delivery: &Delivery<'_>) -> Result<Request, Failed> {
         let member = |of: &Json, name: &str| of.get(name).map(value_of);
         // A text, whatever it came as: `{{ chat|int }}` makes a number of it.
-        let chat = delivery.address.get("chat").and_then(|chat| text_of_identifier(chat).ok()).map(Value::from);
+        let chat = delivery.address.0.get("chat").and_then(|chat| text_of_identifier(chat).ok()).map(Value::from);
         let variables = Value::from_pairs(
             [
                 ("text", member(&delivery.part.0, "text")),
                 ("event", member(&delivery.part.0, "event")),
                 ("chat", chat),
-                ("item", kept_item(delivery.address)),
+                ("item", kept_item(&delivery.address.0)),
                 ("id", Some(Value::from(delivery.id.to_string()))),
             ]
             .into_iter()

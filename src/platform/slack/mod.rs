@@ -16,14 +16,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Account, Answer, Common, Delivery, Event, Idempotency, Malformed, NoSample, ONE_A_SECOND, Pace, Parsed, Part,
-    Platform, Recipient, Registration, Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings,
-    ThrottleScope, json as read, per_second, sample,
+    Account, Answer, Common, Delivery, Event, Idempotency, Malformed, NoSample, ONE_A_SECOND, Pace, Parsed, Platform,
+    Recipient, Registration, Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings, ThrottleScope,
+    json as read, per_second, sample,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChatKey, DeliveryKey};
 use crate::domain::message::{
-    Addressed, DeliveryReport, Incoming, Receipt, Reply, ReplyKind, ReportOutcome, Reported, Role,
+    Address, Addressed, DeliveryReport, Incoming, Part, Receipt, Reply, ReplyKind, ReportOutcome, Reported, Role,
 };
 use crate::domain::problem::Problem;
 use crate::domain::secret::{Secret, Secrets};
@@ -213,7 +213,7 @@ impl Slack {
             text: wire::with_files(said.text, message.files),
             user_attributes: Map::new(),
             bot_id: None,
-            address,
+            address: Address(address),
             sent_at: Some(message.sent_at),
             unordered: true,
         })))
@@ -267,8 +267,8 @@ impl Platform for Slack {
         }
     }
 
-    fn recipient(&self, address: &Value) -> Recipient {
-        let Some(accounts) = address.get(ACCOUNTS).and_then(Value::as_array) else { return Recipient::Us };
+    fn recipient(&self, address: &Address) -> Recipient {
+        let Some(accounts) = address.0.get(ACCOUNTS).and_then(Value::as_array) else { return Recipient::Us };
         match self.me.get() {
             None => Recipient::Unknown,
             Some(me) if accounts.iter().any(|account| *account == me.team_id) => Recipient::Us,
@@ -289,13 +289,13 @@ impl Platform for Slack {
     async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendFailure> {
         let unusable = |_| SendError::Permanent { reason: "no_address".to_owned() };
         let mut body = json!({
-            "channel": read::text(delivery.address, "/channel").map_err(unusable)?,
+            "channel": read::text(&delivery.address.0, "/channel").map_err(unusable)?,
             "text": delivery.part.0,
             "unfurl_links": false,
             "unfurl_media": false,
             "metadata": wire::mark(delivery.id),
         });
-        if let Some(root) = read::optional_text(delivery.address, "/thread_ts").map_err(unusable)? {
+        if let Some(root) = read::optional_text(&delivery.address.0, "/thread_ts").map_err(unusable)? {
             read::set(&mut body, "thread_ts", json!(root));
         }
         let answer = self.judge(&self.call("chat.postMessage", &body).await?)?;

@@ -14,12 +14,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Account, Common, Delivery, Event, Malformed, NoSample, ONE_A_SECOND, Pace, Parsed, Part, Platform, Recipient,
+    Account, Common, Delivery, Event, Malformed, NoSample, ONE_A_SECOND, Pace, Parsed, Platform, Recipient,
     Registration, Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings, json as read, per_second, sample,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChatKey, DeliveryKey};
-use crate::domain::message::{Addressed, Incoming, Receipt, Reply, ReplyKind, Role};
+use crate::domain::message::{Address, Addressed, Incoming, Part, Receipt, Reply, ReplyKind, Role};
 use crate::domain::problem::Problem;
 use crate::domain::secret::{Secret, Secrets};
 use crate::http::Response;
@@ -204,7 +204,7 @@ impl Telegram {
             text: wire::with_media(self.without_own_name(&said), message),
             user_attributes: Map::new(),
             bot_id: None,
-            address,
+            address: Address(address),
             sent_at: Some(Timestamp::from_secs(read::integer(message, "/date")?)),
             // One queue per chat, in order; nothing is to be sorted.
             unordered: false,
@@ -243,14 +243,14 @@ impl Telegram {
         }
     }
 
-    async fn post(&self, address: &Value, text: &str, dialect: Dialect) -> Result<Receipt, Unsent> {
+    async fn post(&self, address: &Address, text: &str, dialect: Dialect) -> Result<Receipt, Unsent> {
         let mut body = wire::target(address).ok_or(SendError::Permanent { reason: "no_address".to_owned() })?;
         read::set(&mut body, "text", json!(text));
         read::set(&mut body, "link_preview_options", json!({ "is_disabled": true }));
         if dialect == Dialect::Telegram {
             read::set(&mut body, "parse_mode", json!("HTML"));
         }
-        if let Some(id) = address.get("reply_to").and_then(Value::as_i64) {
+        if let Some(id) = address.0.get("reply_to").and_then(Value::as_i64) {
             read::set(&mut body, "reply_parameters", json!({ "message_id": id, "allow_sending_without_reply": true }));
         }
         let sent = self.judge(&self.call("sendMessage", &body).await?)?;
@@ -273,7 +273,7 @@ impl Refusal {
         match self {
             Self::Error(error) => error,
             Self::Markup => SendError::Permanent { reason: "telegram_markup".to_owned() },
-            Self::Moved { chat_id } => SendError::Moved { address: json!({ "chat_id": chat_id }) },
+            Self::Moved { chat_id } => SendError::Moved { address: Address(json!({ "chat_id": chat_id })) },
         }
     }
 }
@@ -326,8 +326,8 @@ impl Platform for Telegram {
         }
     }
 
-    fn recipient(&self, address: &Value) -> Recipient {
-        let Some(names) = address.get(NAMES).and_then(Value::as_array) else { return Recipient::Us };
+    fn recipient(&self, address: &Address) -> Recipient {
+        let Some(names) = address.0.get(NAMES).and_then(Value::as_array) else { return Recipient::Us };
         match self.username.get() {
             None => Recipient::Unknown,
             Some(own) if names.iter().filter_map(Value::as_str).any(|name| own.eq_ignore_ascii_case(name)) => {
@@ -365,7 +365,7 @@ impl Platform for Telegram {
         PACE
     }
 
-    async fn typing(&self, address: &Value) {
+    async fn typing(&self, address: &Address) {
         if let Some(mut body) = wire::target(address) {
             read::set(&mut body, "action", json!("typing"));
             let _ = self.call("sendChatAction", &body).await;

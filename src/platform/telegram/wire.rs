@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::{Malformed, SendError, ThrottleScope, json as read};
 use super::Refusal;
+use crate::domain::message::Address;
 
 /// The word for an update that is no message.
 pub fn kind(update: &Value) -> &'static str {
@@ -125,9 +126,9 @@ fn media(message: &Value) -> Option<String> {
 }
 
 /// Chat and topic.
-pub fn target(address: &Value) -> Option<Value> {
-    let mut body = json!({ "chat_id": address.get("chat_id")?.as_i64()? });
-    if let Some(topic) = address.get("message_thread_id").and_then(Value::as_i64) {
+pub fn target(address: &Address) -> Option<Value> {
+    let mut body = json!({ "chat_id": address.0.get("chat_id")?.as_i64()? });
+    if let Some(topic) = address.0.get("message_thread_id").and_then(Value::as_i64) {
         read::set(&mut body, "message_thread_id", json!(topic));
     }
     Some(body)

@@ -15,12 +15,12 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Account, Answer, Batch, Common, Delivery, Event, Idempotency, Malformed, NoSample, ONE_A_SECOND, Pace, Parsed,
-    Part, Platform, Registration, Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings, json as read,
+    Platform, Registration, Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings, json as read,
     per_second, sample,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChatKey, DeliveryKey};
-use crate::domain::message::{Addressed, Incoming, Receipt, Reply, ReplyKind, Role};
+use crate::domain::message::{Address, Addressed, Incoming, Part, Receipt, Reply, ReplyKind, Role};
 use crate::domain::problem::Problem;
 use crate::domain::secret::{Secret, Secrets};
 use crate::http::Response;
@@ -216,7 +216,7 @@ impl WhatsApp {
             text,
             user_attributes: Map::new(),
             bot_id: None,
-            address,
+            address: Address(address),
             sent_at: Some(wire::sent_at(message)?),
             unordered: true,
         })))
@@ -302,8 +302,8 @@ impl Platform for WhatsApp {
     }
 
     /// Also marks the message as read: the call does both or neither.
-    async fn typing(&self, address: &Value) {
-        if let Some(id) = address.get("message_id").and_then(Value::as_str) {
+    async fn typing(&self, address: &Address) {
+        if let Some(id) = address.0.get("message_id").and_then(Value::as_str) {
             let _ = self
                 .post_message(&json!({
                     "messaging_product": "whatsapp",

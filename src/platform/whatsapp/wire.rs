@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::{Event, Malformed, SendError, ThrottleScope, json as read};
 use super::{MAINTENANCE_PAUSE, SAME_USER_PAUSE};
 use crate::domain::clock::Timestamp;
-use crate::domain::message::{DeliveryReport, ReportOutcome, Reported};
+use crate::domain::message::{Address, DeliveryReport, ReportOutcome, Reported};
 use crate::http::Response;
 
 /// What a message says as plain text, or the word for what it is instead.
@@ -88,8 +88,8 @@ pub fn report(status: &Value) -> Result<Event, Malformed> {
 }
 
 /// A number, a user who hides theirs (business-scoped user id), or a group.
-pub fn target(address: &Value) -> Option<Value> {
-    let word = |key: &str| address.get(key).and_then(Value::as_str);
+pub fn target(address: &Address) -> Option<Value> {
+    let word = |key: &str| address.0.get(key).and_then(Value::as_str);
     let mut body = json!({ "messaging_product": "whatsapp", "recipient_type": "individual" });
     if let Some(group) = word("group") {
         read::set(&mut body, "recipient_type", json!("group"));

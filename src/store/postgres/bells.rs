@@ -17,7 +17,8 @@ pub(super) const DELIVERIES: u8 = 2;
 pub(super) const ENDED: u8 = 4;
 const ALL: u8 = TURNS | DELIVERIES | ENDED;
 
-const CHANNEL: &str = "fini_bridge";
+/// Not `fini_bridge`: by that name `older_replicas` knows the versions before.
+const CHANNEL: &str = "fini_bridge_wake";
 /// A NOTIFY takes a lock of the whole server at its commit: at most this often per process.
 const NOTIFY_EVERY: Duration = Duration::from_millis(50);
 const AT_LAST_WITHIN: Duration = Duration::from_millis(500);

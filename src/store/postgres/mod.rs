@@ -19,6 +19,7 @@ mod intake;
 mod lanes;
 mod link;
 mod looking;
+mod older_replicas;
 mod open;
 mod retention;
 mod retry;
@@ -31,7 +32,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use serde_json::Value;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use self::address::{check, is_unverified};
@@ -39,6 +39,7 @@ use self::batch::Batches;
 use self::core::Core;
 pub use self::link::FEWEST_CONNECTIONS;
 use self::link::{Connector, Pool, Sizes};
+pub use self::older_replicas::OlderReplica;
 pub use self::open::OpenError;
 use super::budgets::{Budgets, Grant, Spending};
 use super::{
@@ -48,7 +49,7 @@ use super::{
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
-use crate::domain::message::{ReportOutcome, Reported};
+use crate::domain::message::{Address, ReportOutcome, Reported};
 use crate::domain::secret::Secret;
 
 const ROWS: u64 = super::retention::ROWS_AT_ONCE as u64;
@@ -248,7 +249,7 @@ impl Store for Postgres {
         self.core.write(|tx| deliveries::sent(tx, lease, part, end).boxed()).await
     }
 
-    async fn moved(&self, lease: &Lease, part: PartId, address: &Value) -> Result<()> {
+    async fn moved(&self, lease: &Lease, part: PartId, address: &Address) -> Result<()> {
         self.core.write(|tx| deliveries::moved(tx, lease, part, address).boxed()).await
     }
 

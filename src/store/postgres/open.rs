@@ -6,6 +6,7 @@ use std::time::Duration;
 use refinery::Migration;
 
 use super::link::Pooled;
+use super::older_replicas::{self, OlderReplica};
 use super::tx::{self, Param, Tx, get, params};
 use crate::domain::clock::Timestamp;
 use crate::store::{Mode, StoreError};
@@ -14,6 +15,9 @@ mod embedded {
     refinery::embed_migrations!("src/store/postgres/migrations");
 }
 
+/// Migrations that replicas of earlier versions can't work beside. Such a migration is refused while one of them is
+/// alive, and no earlier version starts after it. Beside all other migrations older replicas go on working.
+const BREAKING: [i32; 1] = [4];
 const OLDEST_SERVER: i64 = 140_000;
 /// Several replicas that start at once: one migrates, the others wait for it. Any number that is only ours.
 const MIGRATING: i64 = 0x0066_696e_6962_7267;
@@ -38,6 +42,13 @@ pub enum OpenError {
     Encoding(String),
     #[error("the store was made by a newer version of fini-bridge that this one can't work beside")]
     Newer,
+    #[error(
+        "replicas of an older version are running on this store, and they can't work with the schema of this version: \
+         {}. Stop all of them, then start this one. The leases of a replica that crashed end within ten seconds; end a \
+         connection that it left open with SELECT pg_terminate_backend(PROCESS)",
+        .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    )]
+    OlderReplicas(Vec<OlderReplica>),
     #[error("the store's schema is not of this version: start the gateway of this version first")]
     NotMigrated,
     #[error("the store's migration {0} is not the one that this version carries")]
@@ -94,6 +105,15 @@ async fn prepare_within(tx: &Tx<'_>, mode: Mode) -> Result<[u8; 32], OpenError> 
     let runner = embedded::migrations::runner();
     let newest = runner.get_migrations().iter().map(Migration::version).max().unwrap_or_default();
     let applied = applied(tx).await?;
+    let last_applied = applied.iter().map(|(version, _)| *version).max().unwrap_or_default();
+    let breaking =
+        BREAKING.into_iter().filter(|version| *version <= newest && i64::from(*version) > last_applied).max();
+    if let Some(version) = breaking.filter(|_| mode == Mode::Serve && last_applied > 0) {
+        let older = older_replicas::alive(tx, version.into()).await?;
+        if !older.is_empty() {
+            return Err(OpenError::OlderReplicas(older));
+        }
+    }
     for migration in runner.get_migrations() {
         match applied.iter().find(|(version, _)| *version == i64::from(migration.version())) {
             Some((_, checksum)) if *checksum != migration.checksum().to_string() => {
@@ -103,6 +123,9 @@ async fn prepare_within(tx: &Tx<'_>, mode: Mode) -> Result<[u8; 32], OpenError> 
             None if mode == Mode::Tool => return Err(OpenError::NotMigrated),
             None => apply(tx, migration).await?,
         }
+    }
+    if let Some(version) = breaking {
+        set_oldest_beside(tx, version).await?;
     }
     if oldest_beside(tx).await? > i64::from(newest) {
         return Err(OpenError::Newer);
@@ -192,7 +215,17 @@ async fn apply(tx: &Tx<'_>, migration: &Migration) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// A migration that takes something away says which version must be running by then.
+/// Earlier versions refuse to start from now on.
+async fn set_oldest_beside(tx: &Tx<'_>, version: i32) -> Result<(), OpenError> {
+    tx.run(
+        "INSERT INTO fini_bridge.meta (key, value) VALUES ('oldest_beside', convert_to($1, 'UTF8'))
+         ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value",
+        params![version.to_string()],
+    )
+    .await?;
+    Ok(())
+}
+
 async fn oldest_beside(tx: &Tx<'_>) -> Result<i64, OpenError> {
     let sql = "SELECT convert_from(value, 'UTF8')::bigint FROM fini_bridge.meta WHERE key = 'oldest_beside'";
     Ok(tx.one(sql, params![], |row| get(row, 0)).await?.unwrap_or_default())

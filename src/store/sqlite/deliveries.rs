@@ -1,13 +1,12 @@
 //! The outbox: parts of replies on their way, and what became of them.
 
 use rusqlite::params;
-use serde_json::Value;
 
 use super::lanes::{self, Wake, held};
 use super::tx::{self, Tx, corrupt, count, from_json, moment, parsed, to_json};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, LaneId, PartId};
-use crate::domain::message::{ReportOutcome, Reported};
+use crate::domain::message::{Address, ReportOutcome, Reported};
 use crate::store::{Lease, Outgoing, OutgoingState, Result, SendEnd, StoreError, TurnEnd, Work};
 
 const OUTGOING_LIMIT: i64 = 50;
@@ -200,7 +199,7 @@ pub(super) fn settle(tx: &Tx<'_>, turn: &str) -> Result<()> {
 }
 
 /// What became of other parts that are being sent (by a response) is as unknown as before.
-pub(super) fn moved(tx: &Tx<'_>, lease: &Lease, part: PartId, address: &Value) -> Result<()> {
+pub(super) fn moved(tx: &Tx<'_>, lease: &Lease, part: PartId, address: &Address) -> Result<()> {
     held(tx, lease, Work::Deliveries)?;
     tx.run(
         "UPDATE parts SET address = ?1 WHERE lane = ?2 AND state IN ('pending', 'sending')",

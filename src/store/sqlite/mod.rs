@@ -28,7 +28,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::Value;
 use tokio::time::timeout;
 
 use self::checkpoint::Checkpointer;
@@ -47,7 +46,7 @@ use super::{
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
-use crate::domain::message::{ReportOutcome, Reported};
+use crate::domain::message::{Address, ReportOutcome, Reported};
 
 pub struct Sqlite {
     writer: Writer,
@@ -274,7 +273,7 @@ impl Store for Sqlite {
         self.write(move |tx| deliveries::sent(tx, &lease, part, &end)).await
     }
 
-    async fn moved(&self, lease: &Lease, part: PartId, address: &Value) -> Result<()> {
+    async fn moved(&self, lease: &Lease, part: PartId, address: &Address) -> Result<()> {
         let (lease, address) = (lease.clone(), address.clone());
         self.write(move |tx| deliveries::moved(tx, &lease, part, &address)).await
     }

@@ -13,7 +13,7 @@ use super::writer::Writer;
 use super::{Mode, Sqlite, answers, conversations, deliveries, intake, lanes, looking, open, retention, turns};
 use crate::domain::clock::{ManualClock, SystemClock, Timestamp};
 use crate::domain::id::{AttributesRef, BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, MessageId};
-use crate::domain::message::Role;
+use crate::domain::message::{Address, Role};
 use crate::store::{NewItem, NewMessage, Store, StoreError};
 
 async fn store() -> (TempDir, Arc<Sqlite>) {
@@ -39,7 +39,7 @@ fn message(number: usize, text: String) -> (MessageId, NewItem) {
         user_attributes: Map::new(),
         attributes_ref: AttributesRef::new("none"),
         bot_id: BotId::new("bot"),
-        address: json!({}),
+        address: Address(json!({})),
         sort_at: None,
         only_if_known: false,
         merge_window: Duration::ZERO,

@@ -30,6 +30,8 @@ pub struct Change {
     pub append: Vec<Append>,
     pub seed: Option<Seed>,
     pub vanish: Vec<String>,
+    /// Conversations of an earlier simulator, as its ledger showed them.
+    pub restore: Vec<Value>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

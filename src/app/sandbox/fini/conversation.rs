@@ -62,6 +62,23 @@ impl Conversation {
         }
     }
 
+    /// As a ledger showed it; `None`: that is not what a ledger shows.
+    pub fn from_ledger(shown: &Value) -> Option<Self> {
+        let text = |name: &str| shown.get(name).and_then(Value::as_str);
+        let workspace = shown.get("workspace")?.as_u64().and_then(|number| usize::try_from(number).ok())?;
+        let created_at = shown.get("createdAt")?.as_i64()?;
+        let mut conversation = Self::new(text("id")?.to_owned(), workspace, text("agentId")?, created_at, None);
+        conversation.channel = text("channel").map(str::to_owned);
+        conversation.vanished = shown.get("vanished")?.as_bool()?;
+        conversation.attributes = shown.get("userAttributes")?.as_object()?.clone();
+        conversation.status = text("status").filter(|status| *status == ESCALATED).map(|_| ESCALATED);
+        for event in shown.get("events")?.as_array()? {
+            let at = event.get("createdAt")?.as_i64()?;
+            conversation.events.push(Stored { event: event.clone(), at, since: None });
+        }
+        Some(conversation)
+    }
+
     /// Gives the PublicEvent that was made of it.
     pub fn store(&mut self, event: &EventSpec, at: i64, since: Option<Instant>) -> Value {
         let mut public = json!({

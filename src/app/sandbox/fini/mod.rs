@@ -45,7 +45,8 @@
 //! {"answer_delay_ms":0,"list_lag_ms":0,"read_lag_ms":0,"late_answer_ms":3000,"echo_user_attributes":true,
 //!  "replies":[[{"role":"finibot","type":"message","message":"the next answer"}]],
 //!  "append":[{"conversation":"…","event":{"role":"agent","type":"message","message":"a person here"}}],
-//!  "seed":{"count":300,"text":"Where is my order?","every_ms":0},"vanish":["conversation id"]}
+//!  "seed":{"count":300,"text":"Where is my order?","every_ms":0},"vanish":["conversation id"],
+//!  "restore":[{"id":"…","agentId":"…","workspace":0,…as in a ledger's conversations…}]}
 //! ```
 
 mod api;

@@ -126,6 +126,9 @@ impl Shared {
                 None => {}
             }
             state.replies.extend(change.replies);
+            for conversation in change.restore.iter().filter_map(Conversation::from_ledger) {
+                state.add(conversation);
+            }
             for id in change.vanish {
                 if let Some(conversation) = state.conversation_mut(&id) {
                     conversation.vanished = true;
@@ -351,9 +354,13 @@ impl State {
 
     fn begin(&mut self, workspace: usize, agent: &str, at: i64, begun: Option<Instant>) -> String {
         let id = Uuid::new_v4().to_string();
-        self.places.insert(id.clone(), self.conversations.len());
-        self.conversations.push(Conversation::new(id.clone(), workspace, agent, at, begun));
+        self.add(Conversation::new(id.clone(), workspace, agent, at, begun));
         id
+    }
+
+    fn add(&mut self, conversation: Conversation) {
+        self.places.insert(conversation.id.clone(), self.conversations.len());
+        self.conversations.push(conversation);
     }
 
     /// Gives the PublicEvent that was made of it.

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::clock::ManualClock;
 use crate::domain::id::{DeliveryKey, PartId};
-use crate::domain::message::{Incoming, ReplyKind, Role};
+use crate::domain::message::{Address, Incoming, Part, ReplyKind, Role};
 use crate::domain::problem::Problem;
 use crate::platform::{Event, Idempotency};
 use crate::signature::{Algorithm, Encoding, mac};

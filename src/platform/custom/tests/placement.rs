@@ -10,7 +10,7 @@ fn body_of(template: &str, item: Value) -> Result<String, String> {
     let event = json!({ "id": "e-1" });
     let answer = Reply { kind: ReplyKind::Message, text: "It \"ships\"\n\\today\\".to_owned(), event };
     let part = built.parts(&answer).remove(0);
-    let address = json!({ "chat": 42, "item": item });
+    let address = Address(json!({ "chat": 42, "item": item }));
     let delivery = Delivery { id: PartId::generate(), address: &address, part: &part };
     built.request(&delivery).map(|request| request.body.unwrap()).map_err(|failed| failed.to_string())
 }

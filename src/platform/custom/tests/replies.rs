@@ -38,7 +38,7 @@ fn answer(text: &str) -> Reply {
 
 fn parts(platform: &dyn Platform, reply: &Reply) -> Vec<Part> {
     let key = [DeliveryKey::new("m-1")];
-    platform.render(reply, &Rendering { address: &json!({ "chat": "c" }), in_reply_to: &key }).unwrap()
+    platform.render(reply, &Rendering { address: &Address(json!({ "chat": "c" })), in_reply_to: &key }).unwrap()
 }
 
 /// The address of a reply to a chat, or why there is none.
@@ -47,7 +47,7 @@ fn url_for(template: &str, chat: Value) -> Result<String, String> {
     let reply =
         crate::platform::custom::reply::build(&toml::from_str(&toml).unwrap()).map_err(|p| format!("{p:?}")).unwrap();
     let part = reply.parts(&answer("hi")).remove(0);
-    let address = json!({ "chat": chat });
+    let address = Address(json!({ "chat": chat }));
     let delivery = Delivery { id: PartId::generate(), address: &address, part: &part };
     reply.request(&delivery).map(|request| request.url.to_string()).map_err(|failed| failed.to_string())
 }
@@ -145,7 +145,7 @@ fn a_template_in_a_chat_or_a_text_is_only_text() {
     let toml = format!("{OPEN}{PLAIN}{REPLY}");
     let reply = crate::platform::custom::reply::build(config(&toml).reply.as_ref().unwrap()).map_err(|_| ()).unwrap();
     let part = reply.parts(&answer("{{ chat }} \"; drop {% raw %}")).remove(0);
-    let address = json!({ "chat": "{{ text }}" });
+    let address = Address(json!({ "chat": "{{ text }}" }));
     let id = PartId::generate();
     let request = reply.request(&Delivery { id, address: &address, part: &part }).unwrap();
     let body: Value = serde_json::from_str(&request.body.unwrap()).unwrap();
@@ -156,13 +156,13 @@ fn a_template_in_a_chat_or_a_text_is_only_text() {
 #[test]
 fn what_the_user_sent_is_kept_only_where_a_template_asks_for_it() {
     let body = json!({ "id": "m", "chat": "c", "text": "secret" });
-    assert!(!message(&*built(&format!("{OPEN}{PLAIN}{REPLY}")), &body).address.to_string().contains("secret"));
+    assert!(!message(&*built(&format!("{OPEN}{PLAIN}{REPLY}")), &body).address.0.to_string().contains("secret"));
     let quoting = "[reply]\nurl = 'https://a.example/{{ item.chat }}'\nbody = '{{ text|tojson }}'";
     let platform = built(&format!("{OPEN}{PLAIN}{quoting}"));
-    let kept = message(&*platform, &body).address["item_json"].as_str().map(str::to_owned);
+    let kept = message(&*platform, &body).address.0["item_json"].as_str().map(str::to_owned);
     assert_eq!(kept.and_then(|kept| serde_json::from_str::<Value>(&kept).ok()), Some(body));
     let huge = json!({ "id": "m", "chat": "c", "text": "x".repeat(65 * 1024) });
-    assert_eq!(message(&*platform, &huge).address.get("item_json"), None);
+    assert_eq!(message(&*platform, &huge).address.0.get("item_json"), None);
     for kept in [json!({ "item": { "chat": "c" } }), json!({ "item_json": "{\"chat\":\"c\"}" })] {
         let item = crate::platform::custom::inbound::kept_item(&kept).unwrap();
         assert_eq!(item.get_attr("chat").unwrap().as_str(), Some("c"));
@@ -184,7 +184,7 @@ async fn send(toml: &str, answered: &'static str) -> (Result<Receipt, SendError>
     let (base, asked) = server(answered);
     let platform = built(&toml.replace("https://api.shop.example", &base));
     let part = parts(&*platform, &answer("It ships **today**.")).remove(0);
-    let address = json!({ "chat": "c/1" });
+    let address = Address(json!({ "chat": "c/1" }));
     let sent = platform.send(Delivery { id: PartId::generate(), address: &address, part: &part }).await;
     let sent = sent.map_err(SendError::from);
     (sent, asked.join().unwrap())
@@ -210,7 +210,7 @@ async fn a_callback_is_signed_and_keeps_its_id_over_retries() {
         let (base, asked) = server(answered);
         let platform = built(&format!("secret = '{secret}'\ncallback_url = '{base}/fini'"));
         let part = parts(&*platform, &answer("hi")).remove(0);
-        let sent = platform.send(Delivery { id, address: &json!({ "chat": "c" }), part: &part }).await;
+        let sent = platform.send(Delivery { id, address: &Address(json!({ "chat": "c" })), part: &part }).await;
         assert_eq!(sent.is_ok(), answered == OK);
         let asked = asked.join().unwrap();
         let (head, body) = asked.split_once("\r\n\r\n").unwrap();
@@ -265,7 +265,9 @@ async fn a_template_that_does_not_fit_sends_nothing() {
     );
     let platform = built(&toml);
     let part = parts(&*platform, &answer("hi")).remove(0);
-    let sent = platform.send(Delivery { id: PartId::generate(), address: &json!({ "chat": "c" }), part: &part }).await;
+    let sent = platform
+        .send(Delivery { id: PartId::generate(), address: &Address(json!({ "chat": "c" })), part: &part })
+        .await;
     let refused = SendError::Permanent { reason: "reply.body: undefined".to_owned() };
     assert_eq!(sent, Err(refused.into()), "without anybody's words: nobody was asked");
 }

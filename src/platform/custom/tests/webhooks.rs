@@ -127,7 +127,7 @@ fn only_a_string_or_an_integer_is_a_chat() {
     for (good, key) in [(json!("c"), "c"), (json!(-7), "-7"), (json!(u64::MAX), "18446744073709551615")] {
         let incoming = message(&*platform, &json!({ "id": "m", "chat": good, "text": "t" }));
         assert_eq!(incoming.chat.as_str(), key);
-        assert_eq!(incoming.address["chat"], good);
+        assert_eq!(incoming.address.0["chat"], good);
     }
 }
 
