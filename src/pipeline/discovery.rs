@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::Deps;
 use super::mapping::Mapping;
 use super::plan::REFERENCE_ATTRIBUTE;
+use super::rate_limit::Priority;
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
 use crate::domain::id::{BotId, EventId, LaneId};
@@ -242,6 +243,7 @@ impl Discovery {
         let Some(key) = self.deps.keys.get(self.key) else {
             return Err(ReadError::NoAnswer("no such key".to_owned()));
         };
+        let _permit = key.budget.acquire(Priority::LookUp).await;
         let begun = Instant::now();
         let page = key.client.list_conversations(query).await;
         let outcome = page.as_ref().map_or_else(ReadError::code, |_| "ok");

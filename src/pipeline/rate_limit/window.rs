@@ -60,6 +60,15 @@ impl SlidingWindow {
         }
     }
 
+    /// Spends one if it fits now.
+    pub fn try_spend(&mut self, rate: Rate, now: Instant) -> bool {
+        let fits = self.wait(rate, now).is_zero();
+        if fits {
+            self.spend(rate, now);
+        }
+        fits
+    }
+
     pub fn is_empty(&mut self, rate: Rate, now: Instant) -> bool {
         self.spent(rate, now) == 0
     }
