@@ -100,6 +100,20 @@ async fn sigterm_lets_turns_in_flight_end_and_exits_with_0() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_answered_during_the_drain_is_posted_before_the_end() {
+    let mut world = World::start(CHANNELS).await;
+    for (chat, delay) in [(1, 2000), (2, 5000)] {
+        world.fini.change(Change { answer_delay_ms: Some(delay), ..Change::default() });
+        world.deliver("telegram", senders::telegram_message(chat, 1, "in flight")).await;
+        let asked = async || (world.fini.ledger().ask_calls == chat.unsigned_abs()).then_some(());
+        eventually("it is asked", SOON, asked).await;
+    }
+    let status = world.terminate(Duration::from_secs(15)).await;
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(world.outside.texts("sendMessage").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_turn_that_outlasts_the_drain_is_taken_up_again_and_the_exit_is_still_0() {
     let mut world = World::start(&format!("[server]\ndrain_timeout = \"1s\"\n{CHANNELS}")).await;
     world.fini.change(Change { answer_delay_ms: Some(4000), ..Change::default() });

@@ -243,8 +243,8 @@ fn literals(before: &str) -> BTreeSet<String> {
 fn every_reason_that_a_message_can_fail_for_is_explained() {
     let operations = codes(&page("docs/operations.md"));
     let mut reasons = literals("reason: ");
-    reasons.extend(literals("Plan::Drop(batch, "));
-    reasons.retain(|reason| !["looking"].contains(&reason.as_str()));
+    reasons.extend(literals("dropped("));
+    reasons.retain(|reason| !["looking", "backing_off"].contains(&reason.as_str()));
     assert!(reasons.len() >= 8, "{reasons:?}");
     for reason in reasons {
         assert!(operations.contains(&reason), "{reason}");

@@ -76,7 +76,6 @@ async fn a_chat_keeps_its_pace_and_the_others_do_not_wait_for_it() {
 
 /// Needs the number of live replicas from the store.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "each replica takes itself for the only one until the store counts them"]
 async fn two_replicas_keep_a_channels_pace_together() {
     let url = database::server().url(&database::server().database().await);
     let keys = "pace = \"10/1s\"\npace_per_chat = \"none\"";

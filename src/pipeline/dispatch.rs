@@ -1,5 +1,6 @@
 //! Gives lanes to tasks: those that a commit has leased for this process, and those that a look finds due.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -83,7 +84,8 @@ impl ActiveLane {
 
 /// All lanes of one kind of work that this process works in.
 pub struct Pool<W> {
-    pub worker: W,
+    worker: W,
+    by_channel: HashMap<ChannelName, Arc<ConcurrencyGroup>>,
     store: Arc<dyn Store>,
     runtime: Handle,
     tasks: TaskTracker,
@@ -104,7 +106,11 @@ pub struct Pool<W> {
 impl<W: Worker> Pool<W> {
     /// `wake` is what the worker's groups tell when there is room.
     pub fn new(worker: W, store: Arc<dyn Store>, wake: Arc<Notify>, abort: CancellationToken) -> Self {
+        let channels = |group: &Arc<ConcurrencyGroup>| -> Vec<_> {
+            group.channels().iter().map(|channel| (channel.clone(), group.clone())).collect()
+        };
         Self {
+            by_channel: worker.groups().iter().flat_map(channels).collect(),
             worker,
             store,
             runtime: Handle::current(),
@@ -119,15 +125,11 @@ impl<W: Worker> Pool<W> {
         }
     }
 
-    fn group(&self, channel: &ChannelName) -> Option<&Arc<ConcurrencyGroup>> {
-        self.worker.groups().iter().find(|group| group.has(channel))
-    }
-
     fn admit(&self, channel: &ChannelName, lane: LaneId) -> Option<Permit> {
         if self.stop.is_cancelled() {
             return None;
         }
-        self.group(channel)?.try_acquire(lane)
+        self.by_channel.get(channel)?.try_acquire(lane)
     }
 
     fn due_in(&self, after: Duration) {
@@ -226,7 +228,7 @@ impl<W: Worker> Pool<W> {
         for lease in leases {
             let group = reserved.iter_mut().find(|(group, _)| group.has(&lease.channel));
             let Some((group, permit)) = group.and_then(|(group, permits)| Some((group, permits.pop()?))) else {
-                LaneGuard::new(self, &lease, Some(AFTER_DEFECT));
+                drop(LaneGuard::new(self, &lease, Some(AFTER_DEFECT)));
                 continue;
             };
             match group.take_token(lease.lane) {

@@ -3,6 +3,7 @@
 
 mod breaker;
 pub mod channel;
+mod conversation_choice;
 mod delivery;
 mod discovery;
 mod dispatch;
@@ -18,6 +19,7 @@ mod replies;
 pub mod response_waiters;
 pub mod retry;
 mod turn;
+mod typing;
 mod unknown_outcome;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,6 @@
 //! outbox. Each step is written down before the next one begins, so that another process can go on from it.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,8 @@ use tokio::time::Instant;
 
 use super::breaker::CircuitBreaker;
 use super::channel::Channel;
-use super::discovery::{Discovery, Search};
+use super::conversation_choice::{self, ConversationChoice, choose};
+use super::discovery::Discovery;
 use super::dispatch::{ActiveLane, Worker};
 use super::group::ConcurrencyGroup;
 use super::lookup::{self, lookup};
@@ -23,11 +23,12 @@ use super::plan::{self, Ending, Plan, REFERENCE_ATTRIBUTE};
 use super::rate_limit::{Permit, Priority, SlidingWindow};
 use super::replies;
 use super::retry::{backoff, retry_until_written};
+use super::typing::with_typing;
 use super::unknown_outcome::{LOOK_AGAIN, PoisonTracker, Verdict, resolve};
 use super::{Deps, FiniKey};
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
-use crate::domain::id::{ChannelName, InteractionId, SenderRef, TurnId};
+use crate::domain::id::{ChannelName, SenderRef, TurnId};
 use crate::domain::message::{Reply, Role};
 use crate::domain::span::Rate;
 use crate::fini::{Ask, AskError, Event, Target};
@@ -39,8 +40,6 @@ use crate::store::{
 /// After a call that certainly had no effect.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LONGEST: Duration = Duration::from_secs(60);
-/// The next turn waits so long for the id of a new conversation, then begins another.
-const DISCOVERY: Duration = Duration::from_secs(30);
 /// A lane whose head may be somebody else's message looks this often whether that is known by now.
 const RECIPIENT_LOOK: Duration = Duration::from_secs(2);
 /// A lane of a channel that is not configured any more.
@@ -89,19 +88,6 @@ struct Carried {
 
 /// What there is to do next. `None`: the lane has been given back.
 type NextView = Option<Box<LaneView>>;
-
-/// What a question is put to.
-enum ConversationChoice {
-    Continue(InteractionId),
-    /// Nothing has come of it so far, by this reference.
-    Begin {
-        reference: String,
-    },
-    /// Its id isn't known yet; it is waited for this long.
-    AwaitDiscovery(Duration),
-    /// Its id won't be known: another conversation has to be begun.
-    StartOver,
-}
 
 #[async_trait]
 impl Worker for Turns {
@@ -157,12 +143,7 @@ impl Turns {
         }
     }
 
-    async fn step(
-        &self,
-        lane: &ActiveLane,
-        view: NextView,
-        carried: &mut Carried,
-    ) -> Result<NextView, StoreError> {
+    async fn step(&self, lane: &ActiveLane, view: NextView, carried: &mut Carried) -> Result<NextView, StoreError> {
         let permit = carried.permit.take();
         let Some(channel) = self.deps.channels.get(&lane.lease.channel) else {
             return self.release(lane, Next::After(NO_CHANNEL)).await;
@@ -202,8 +183,7 @@ impl Turns {
     /// Says why a chat waits, which nothing else in the log may tell.
     fn log_if_late(&self, step: &Step<'_>, turn: &Turn) {
         let waits = step.now.since(turn.received_at);
-        let may_log =
-            || self.late_lines.lock().is_ok_and(|mut lines| lines.try_spend(LATE_LINES, Instant::now()));
+        let may_log = || self.late_lines.lock().is_ok_and(|mut lines| lines.try_spend(LATE_LINES, Instant::now()));
         if waits < LATE || !may_log() {
             return;
         }
@@ -226,7 +206,14 @@ impl Turns {
         carried: &mut Carried,
     ) -> Result<NextView, StoreError> {
         let (lane, channel) = (step.lane, step.channel);
-        let mut choice = self.choose_conversation(step, &turn).await?;
+        let deps = conversation_choice::Deps {
+            store: self.deps.store.as_ref(),
+            mapping: &self.mapping,
+            discovery: step.discovery,
+            installation_key: &self.deps.installation_key,
+            started: self.started,
+        };
+        let mut choice = choose(&deps, &lane.lease, step.generation, &turn, step.now).await?;
         if let ConversationChoice::AwaitDiscovery(wait) = choice {
             return self.release(lane, Next::After(wait)).await;
         }
@@ -289,7 +276,7 @@ impl Turns {
         let begun = Instant::now();
         let outcome = {
             let _in_flight = self.deps.metrics.fini_in_flight();
-            with_typing(step, &turn, step.key.client.generate_answer(&ask)).await
+            with_typing(channel, lane.lease.lane, &turn, step.key.client.generate_answer(&ask)).await
         };
         let label = outcome.as_ref().map_or_else(AskError::code, |_| "ok");
         self.deps.metrics.fini_call("generate_answer", label, begun.elapsed());
@@ -357,41 +344,7 @@ impl Turns {
         Ok(None)
     }
 
-    /// Which conversation a question belongs to, as far as it is known.
-    async fn choose_conversation(&self, step: &Step<'_>, turn: &Turn) -> Result<ConversationChoice, StoreError> {
-        let (lane, generation) = (step.lane.lease.lane, turn.generation);
-        let begin = || ConversationChoice::Begin { reference: self.reference(step, generation) };
-        if let Some(id) = self.mapping.get(lane, generation).await {
-            return Ok(ConversationChoice::Continue(id));
-        }
-        if turn.state == TurnState::New && generation > step.generation {
-            return Ok(begin());
-        }
-        let Some(conversation) = self.deps.store.conversation(lane, generation).await? else {
-            return Ok(begin());
-        };
-        if let Some(id) = conversation.interaction_id {
-            self.mapping.insert(lane, generation, id.clone()).await;
-            return Ok(ConversationChoice::Continue(id));
-        }
-        // Without an answer nothing came of the calls so far, or the turn would be looked up, not asked.
-        let Some(answered_at) = conversation.answered_at else {
-            return Ok(ConversationChoice::Begin { reference: conversation.reference });
-        };
-        // What a process that has just started couldn't look for has its time, too.
-        let waited = step.now.since(answered_at.max(turn.received_at)).min(self.started.elapsed());
-        Ok(match (step.discovery.want(conversation), DISCOVERY.saturating_sub(waited)) {
-            (Search::Looking { .. }, left) if left > Duration::ZERO => ConversationChoice::AwaitDiscovery(left),
-            (Search::Looking { .. } | Search::Unfindable, _) => ConversationChoice::StartOver,
-        })
-    }
-
-    async fn reconcile(
-        &self,
-        step: &Step<'_>,
-        mut turn: Turn,
-        carried: &mut Carried,
-    ) -> Result<NextView, StoreError> {
+    async fn reconcile(&self, step: &Step<'_>, mut turn: Turn, carried: &mut Carried) -> Result<NextView, StoreError> {
         failpoint::reach("lookup.begun");
         let deps = lookup::Deps {
             store: self.deps.store.as_ref(),
@@ -550,27 +503,4 @@ impl Turns {
 
 fn when_needed(channel: &Channel) -> Next {
     Next::WhenNeeded { merge_window: channel.conversations.merge_window.0 }
-}
-
-/// Shows that somebody is writing for as long as the answer takes.
-async fn with_typing<T>(step: &Step<'_>, turn: &Turn, answer: impl Future<Output = T>) -> T {
-    let Some(lasts) = step.channel.platform.typing_lasts().filter(|_| turn.role == Role::User) else {
-        return answer.await;
-    };
-    tokio::select! {
-        answer = answer => answer,
-        never = keep_typing(step, turn, lasts) => match never {},
-    }
-}
-
-/// A sign that has to leave the rate to replies is tried again before long.
-async fn keep_typing(step: &Step<'_>, turn: &Turn, lasts: Duration) -> Infallible {
-    loop {
-        if step.channel.limiter.acquire_spare(step.lane.lease.lane) {
-            step.channel.platform.typing(&turn.address).await;
-            tokio::time::sleep(lasts).await;
-        } else {
-            tokio::time::sleep(lasts / 4).await;
-        }
-    }
 }

@@ -21,7 +21,7 @@ mod support;
 
 use std::time::Duration;
 
-use fini_bridge::store::Story;
+use fini_bridge::store::MessageDetails;
 use serde_json::Value;
 
 use fixture::{Backend, Migrated, VERSIONS};
@@ -76,7 +76,7 @@ impl Migrated {
     async fn settled(&self) {
         eventually("nothing is in hand any more", WHILE, async || {
             let stories = self.world.stories(&[]).await;
-            let in_hand = |story: &Story| story.state.is_waiting() && story.channel.as_str() != DORMANT.0;
+            let in_hand = |story: &MessageDetails| story.state.is_waiting() && story.channel.as_str() != DORMANT.0;
             (!stories.iter().any(in_hand)).then_some(())
         })
         .await;

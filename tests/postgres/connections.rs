@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fini_bridge::domain::secret::Secret;
 use fini_bridge::store::postgres::Postgres;
-use fini_bridge::store::{Mode, NewItem, Store, Work};
+use fini_bridge::store::{Conversations, Inbox, Mode, NewItem, Replica, WorkKind};
 
 use crate::actors::*;
 use crate::database::server;
@@ -30,7 +30,7 @@ async fn a_replica_has_as_many_connections_as_it_may_and_the_listener_is_one_of_
         let chats: Vec<String> = (0..200).map(|chat| format!("chat-{chat}")).collect();
         let items = chats.iter().map(|chat| NewItem::Message(Box::new(message(chat, chat))));
         store.accept(items.collect()).await.unwrap();
-        let leases = lease_all(store.as_ref(), Work::Turns).await;
+        let leases = lease_all(store.as_ref(), WorkKind::Turns).await;
         assert_eq!(leases.len(), 200);
         let turns = leases.into_iter().map(|lease| {
             let store = store.clone();
@@ -49,11 +49,11 @@ async fn a_replica_has_as_many_connections_as_it_may_and_the_listener_is_one_of_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn webhooks_and_leases_do_not_wait_behind_a_crowd_of_turns() {
+async fn webhooks_and_heartbeats_do_not_wait_behind_a_crowd_of_turns() {
     let name = server().database().await;
     let store = open_with(&server().url(&name), 8).await;
     say(store.as_ref(), "alice", "hello").await;
-    let held = lease(store.as_ref(), Work::Turns).await;
+    let held = lease(store.as_ref(), WorkKind::Turns).await;
     let hung = server().connect(&name).await;
     hung.batch_execute("BEGIN; LOCK TABLE fini_bridge.conversations IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let crowd: Vec<_> = (0..30)
@@ -70,7 +70,7 @@ async fn webhooks_and_leases_do_not_wait_behind_a_crowd_of_turns() {
     .await;
     let began = Instant::now();
     say(store.as_ref(), "bob", "hello").await;
-    store.renew(&owner(), std::slice::from_ref(&held), TTL).await.unwrap();
+    store.heartbeat(&owner()).await.unwrap();
     assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
     assert!(crowd.iter().any(|one| !one.is_finished()), "the crowd still waits");
     hung.batch_execute("ROLLBACK").await.unwrap();

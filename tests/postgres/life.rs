@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use fini_bridge::domain::id::MessageId;
 use fini_bridge::store::postgres::OpenError;
-use fini_bridge::store::{Accepted, Mode, NewItem, Renewed, Store, StoreError, Work};
+use fini_bridge::store::{
+    Accepted, Leases, Mode, NewItem, Next, Operations, Replica, Responses, Store, StoreError, WorkKind,
+};
 use tokio_postgres::Client;
 
 use crate::actors::*;
@@ -62,7 +64,7 @@ async fn a_transaction_that_hangs_in_one_lane_holds_up_no_other() {
     say(store.as_ref(), "alice", "hello").await;
     let hung = server().connect(&name).await;
     hung.batch_execute(
-        "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '4s'; SELECT * FROM fini_bridge.schedule FOR UPDATE",
+        "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '4s'; SELECT * FROM fini_bridge.lanes FOR UPDATE",
     )
     .await
     .unwrap();
@@ -78,9 +80,11 @@ async fn a_transaction_that_hangs_in_one_lane_holds_up_no_other() {
     let (refused, at) = blocked.await.unwrap();
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     assert!(at - began < Duration::from_secs(3), "a webhook's sender waits 3 s");
-    assert_eq!(lease_all(store.as_ref(), Work::Turns).await.len(), 20);
-    soon("alice's lane", Duration::from_secs(10), async || !lease_all(store.as_ref(), Work::Turns).await.is_empty())
-        .await;
+    assert_eq!(lease_all(store.as_ref(), WorkKind::Turns).await.len(), 20);
+    soon("alice's lane", Duration::from_secs(10), async || {
+        !lease_all(store.as_ref(), WorkKind::Turns).await.is_empty()
+    })
+    .await;
 }
 
 async fn set_clock(client: &Client, ahead: Duration) {
@@ -100,11 +104,12 @@ async fn what_began_before_the_clock_was_set_back_and_is_written_after_it_was_no
     say(store.as_ref(), "alice", "hello").await;
     turn(store.as_ref(), vec![]).await;
     say(store.as_ref(), "bob", "hello").await;
-    let bob = lease(store.as_ref(), Work::Turns).await;
-    let next_due = async || store.next_due(Work::Turns, &[shop()]).await.unwrap();
+    let bob = lease(store.as_ref(), WorkKind::Turns).await;
+    store.release(&bob, Next::After(HOUR)).await.unwrap();
+    let next_due = async || next_due(store.as_ref(), WorkKind::Turns).await;
     let mut writing = server().connect(&name).await;
     let writes = writing.transaction().await.unwrap();
-    writes.execute("SELECT 1 FROM fini_bridge.schedule WHERE lane <> $1 FOR UPDATE", &[&bob.lane.0]).await.unwrap();
+    writes.execute("SELECT 1 FROM fini_bridge.lanes WHERE id <> $1 FOR UPDATE", &[&bob.lane.0]).await.unwrap();
     set_clock(&clock, HOUR).await;
     let late = tokio::spawn({
         let store = store.clone();
@@ -115,10 +120,11 @@ async fn what_began_before_the_clock_was_set_back_and_is_written_after_it_was_no
         !clock.query(sql, &[&name]).await.unwrap().is_empty()
     })
     .await;
-    store.renew(&owner(), std::slice::from_ref(&bob), TTL).await.unwrap();
+    store.probe().await.unwrap();
     set_clock(&clock, Duration::ZERO).await;
     soon("it is noticed", Duration::from_secs(2), async || next_due().await <= Some(Duration::from_secs(10))).await;
-    clock.execute("UPDATE fini_bridge.schedule SET due_at = NULL WHERE lane = $1", &[&bob.lane.0]).await.unwrap();
+    clock.execute("UPDATE fini_bridge.lanes SET turns_due_at = NULL WHERE id = $1", &[&bob.lane.0]).await.unwrap();
+    clock.execute("DELETE FROM fini_bridge.due_lanes WHERE lane = $1", &[&bob.lane.0]).await.unwrap();
     writes.rollback().await.unwrap();
     assert!(matches!(late.await.unwrap(), Ok(Accepted::New(_))));
     soon("alice is due", Duration::from_secs(10), async || {
@@ -127,25 +133,7 @@ async fn what_began_before_the_clock_was_set_back_and_is_written_after_it_was_no
     .await;
 }
 
-/// Writing in a lane takes its row: a busy one must neither lose its lease nor hold up the others' renewal.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lease_that_is_written_under_is_renewed_at_the_next_try_and_others_at_once() {
-    let name = server().database().await;
-    let store = open(&server().url(&name)).await;
-    say(store.as_ref(), "alice", "hello").await;
-    say(store.as_ref(), "bob", "hello").await;
-    let mut held = lease_all(store.as_ref(), Work::Turns).await;
-    held.sort_by_key(|lease| lease.lane);
-    let mut writing = server().connect(&name).await;
-    let writes = writing.transaction().await.unwrap();
-    writes.execute("SELECT 1 FROM fini_bridge.schedule WHERE lane = $1 FOR UPDATE", &[&held[0].lane.0]).await.unwrap();
-    let renew = async || store.renew(&owner(), &held, TTL).await.unwrap();
-    assert_eq!(renew().await, [Renewed::NotNow, Renewed::Yes]);
-    writes.rollback().await.unwrap();
-    assert_eq!(renew().await, [Renewed::Yes, Renewed::Yes]);
-}
-
-/// All who wait for an answer look whenever any turn ends.
+/// Whoever waits for an answer looks again and again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_looks_whether_a_turn_has_ended_waits_for_nobody_who_writes_in_its_chat() {
     let name = server().database().await;
@@ -153,8 +141,9 @@ async fn who_looks_whether_a_turn_has_ended_waits_for_nobody_who_writes_in_its_c
     let id = say(store.as_ref(), "alice", "hello").await;
     let mut client = server().connect(&name).await;
     let writes = client.transaction().await.unwrap();
-    writes.execute("SELECT 1 FROM fini_bridge.schedule FOR UPDATE", &[]).await.unwrap();
-    assert_eq!(store.claim_answer(id).await.unwrap(), None);
+    writes.execute("SELECT 1 FROM fini_bridge.lanes FOR UPDATE", &[]).await.unwrap();
+    assert_eq!(store.have_ended(&[id]).await.unwrap(), []);
+    assert_eq!(store.claim_response(id).await.unwrap(), None);
 }
 
 /// A backup, or an analyst's session: dead rows can't be removed meanwhile.

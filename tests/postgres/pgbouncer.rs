@@ -1,6 +1,6 @@
 //! PgBouncer in transaction mode: every transaction may meet another session of the server.
 
-use fini_bridge::store::{MessageState, Store};
+use fini_bridge::store::{Leases, MessageState, Replica};
 
 use crate::actors::*;
 use crate::database::{Pooler, server};
@@ -22,10 +22,10 @@ async fn everything_works_through_pgbouncer_in_transaction_mode() {
         }
     }));
     let ids: Vec<_> = work.await.into_iter().flatten().collect();
-    for lease in lease_all(stores[0].as_ref(), fini_bridge::store::Work::Turns).await {
+    for lease in lease_all(stores[0].as_ref(), fini_bridge::store::WorkKind::Turns).await {
         let store = stores[1].as_ref();
         let turn = ask(store, &lease).await;
-        store.end(&lease, &answered(turn, vec![])).await.unwrap();
+        finish(store, &lease, &answered(turn, vec![])).await.unwrap();
         store.release(&lease, AT_ONCE).await.unwrap();
     }
     for id in ids {

@@ -1,10 +1,15 @@
 //! Several replicas on one database at the same time.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fini_bridge::domain::id::{InteractionId, LaneId, Owner};
-use fini_bridge::store::{Accepted, Adopted, MessageState, NewItem, Next, Renewed, Store, StoreError, Want, Work};
+use fini_bridge::domain::id::{ChannelName, InteractionId, LaneId, MessageId, Owner};
+use fini_bridge::store::{
+    Accepted, Adopted, Conversations, Dispatcher, Heartbeat, Inbox, LeaseRequest, LeasedLane, Leases, MessageState,
+    NewItem, Next, Permit, Replica, Store, StoreError, WorkKind,
+};
 
 use crate::actors::*;
 use crate::database::server;
@@ -20,7 +25,7 @@ async fn five_replicas_that_start_at_once_make_one_schema_and_one_key() {
     }
     assert_eq!(keys.len(), 1);
     say(stores[3].as_ref(), "alice", "hello").await;
-    assert_eq!(lease_all(stores[1].as_ref(), Work::Turns).await.len(), 1);
+    assert_eq!(lease_all(stores[1].as_ref(), WorkKind::Turns).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,11 +60,12 @@ async fn replicas_that_lease_at_the_same_time_never_share_a_lane() {
     let items = (0..300).map(|n| NewItem::Message(Box::new(message(&format!("chat-{n}"), &format!("key-{n}")))));
     stores[0].accept(items.collect()).await.unwrap();
     let lease_some = async |replica: usize| {
-        let (owner, wants) = (Owner::new(format!("replica-{replica}")), [Want { channels: vec![shop()], limit: 7 }]);
+        let (owner, wants) =
+            (Owner::new(format!("replica-{replica}")), [LeaseRequest { channels: vec![shop()], limit: 7 }]);
         let mut lanes: Vec<LaneId> = Vec::new();
         let mut misses = 0;
         while misses < 5 {
-            let leases = stores[replica].lease(Work::Turns, &owner, &wants, TTL).await.unwrap();
+            let leases = stores[replica].lease(WorkKind::Turns, &owner, &wants).await.unwrap().leases;
             assert!(leases.len() <= 7);
             misses = if leases.is_empty() { misses + 1 } else { 0 };
             lanes.extend(leases.iter().map(|lease| lease.lane));
@@ -93,17 +99,17 @@ async fn nothing_that_comes_while_a_lane_is_released_is_stranded() {
     let sent = tokio::sync::watch::channel(false).0;
     let worker = async |replica: usize| {
         let (store, owner) = (stores[replica].as_ref() as &dyn Store, Owner::new(format!("replica-{replica}")));
-        let wants = [Want { channels: vec![shop()], limit: 2 }];
+        let wants = [LeaseRequest { channels: vec![shop()], limit: 2 }];
         loop {
             let over = *sent.borrow();
-            let leases = store.lease(Work::Turns, &owner, &wants, TTL).await.unwrap();
-            if leases.is_empty() && over && store.next_due(Work::Turns, &[shop()]).await.unwrap().is_none() {
+            let leases = store.lease(WorkKind::Turns, &owner, &wants).await.unwrap().leases;
+            if leases.is_empty() && over && next_due(store, WorkKind::Turns).await.is_none() {
                 break;
             }
             for lease in &leases {
                 if !look(store, lease).await.waiting.is_empty() {
                     let turn = ask(store, lease).await;
-                    store.end(lease, &answered(turn, vec![part(0, "hi")])).await.unwrap();
+                    finish(store, lease, &answered(turn, vec![part(0, "hi")])).await.unwrap();
                 }
                 store.release(lease, AT_ONCE).await.unwrap();
             }
@@ -118,7 +124,7 @@ async fn nothing_that_comes_while_a_lane_is_released_is_stranded() {
     for id in ids.into_iter().flatten() {
         assert_eq!(state(stores[0].as_ref(), id).await.0, MessageState::Answered);
     }
-    assert_eq!(lease_all(stores[0].as_ref(), Work::Deliveries).await.len(), chats);
+    assert_eq!(lease_all(stores[0].as_ref(), WorkKind::Deliveries).await.len(), chats);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -126,16 +132,20 @@ async fn whoever_lost_its_lane_to_another_replica_changes_nothing_in_it() {
     let url = server().url(&server().database().await);
     let (frozen, other) = (open(&url).await, open(&url).await);
     say(frozen.as_ref(), "alice", "hello").await;
-    let wants = [Want { channels: vec![shop()], limit: 1 }];
-    let short = Duration::from_millis(50);
-    let old = frozen.lease(Work::Turns, &Owner::new("frozen"), &wants, short).await.unwrap().remove(0);
+    let wants = [LeaseRequest { channels: vec![shop()], limit: 1 }];
+    frozen.heartbeat(&Owner::new("frozen")).await.unwrap();
+    let old = frozen.lease(WorkKind::Turns, &Owner::new("frozen"), &wants).await.unwrap().leases.remove(0);
     let turn = ask(frozen.as_ref(), &old).await;
-    soon("taken over", Duration::from_secs(5), async || !lease_all(other.as_ref(), Work::Turns).await.is_empty()).await;
+    soon("taken over", Duration::from_secs(15), async || {
+        other.heartbeat(&owner()).await.unwrap();
+        !lease_all(other.as_ref(), WorkKind::Turns).await.is_empty()
+    })
+    .await;
     let end = answered(turn, vec![part(0, "late")]);
-    assert!(matches!(frozen.end(&old, &end).await, Err(StoreError::Fenced)));
+    assert!(matches!(finish(frozen.as_ref(), &old, &end).await, Err(StoreError::Fenced)));
     assert!(matches!(frozen.release(&old, Next::After(Duration::ZERO)).await, Err(StoreError::Fenced)));
-    assert_eq!(frozen.renew(&Owner::new("frozen"), &[old], TTL).await.unwrap(), [Renewed::Lost]);
-    assert!(lease_all(other.as_ref(), Work::Deliveries).await.is_empty());
+    assert_eq!(frozen.heartbeat(&Owner::new("frozen")).await.unwrap(), Heartbeat::Lost);
+    assert!(lease_all(other.as_ref(), WorkKind::Deliveries).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,7 +156,7 @@ async fn one_conversation_that_two_chats_claim_at_once_belongs_to_one_of_them() 
         for chat in ["alice", "bob"] {
             say(here.as_ref(), &format!("{chat}-{round}"), "hello").await;
         }
-        let leases = lease_all(here.as_ref(), Work::Turns).await;
+        let leases = lease_all(here.as_ref(), WorkKind::Turns).await;
         for lease in &leases {
             ask(here.as_ref(), lease).await;
         }
@@ -158,15 +168,43 @@ async fn one_conversation_that_two_chats_claim_at_once_belongs_to_one_of_them() 
     }
 }
 
+/// Counts what it is told.
+#[derive(Default)]
+struct Ear(AtomicUsize);
+
+impl Dispatcher for Ear {
+    fn admit(&self, _: WorkKind, _: &ChannelName, _: LaneId) -> Option<Permit> {
+        None
+    }
+
+    fn start(&self, _: LeasedLane) {}
+
+    fn due_in(&self, _: WorkKind, _: Duration) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn turn_ended(&self, _: &[MessageId]) {}
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_others_hear_what_one_replica_does() {
+async fn the_others_hear_of_what_a_replica_has_no_room_for() {
     let url = server().url(&server().database().await);
     let (here, there) = (open(&url).await, open(&url).await);
-    let mut bells = there.bells();
-    // It listens when it rings by itself, once.
-    tokio::time::timeout(Duration::from_secs(5), bells.turns.changed()).await.unwrap().unwrap();
-    say(here.as_ref(), "alice", "hello").await;
-    tokio::time::timeout(Duration::from_secs(5), bells.turns.changed()).await.unwrap().unwrap();
+    let ear = Arc::new(Ear::default());
+    there.join(&owner(), ear.clone());
+    let mut number = 0;
+    // Not before it listens.
+    soon("they hear of it", Duration::from_secs(10), || {
+        number += 1;
+        let (here, chat) = (here.clone(), format!("chat-{number}"));
+        let ear = &ear;
+        async move {
+            say(here.as_ref(), &chat, "hello").await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            ear.0.load(Ordering::SeqCst) > 1
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,26 +221,5 @@ async fn keys_and_chats_of_any_length_and_with_any_character_are_told_apart() {
     for (name, id) in names.iter().zip(first) {
         assert_eq!(accept(store.as_ref(), message(name, name)).await, Accepted::Duplicate(id));
     }
-    assert_eq!(lease_all(store.as_ref(), Work::Turns).await.len(), names.len());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_leaving_replica_rang_last_is_told_to_the_others() {
-    let url = server().url(&server().database().await);
-    let (leaving, other) = (open(&url).await, open(&url).await);
-    let chat = || uuid::Uuid::new_v4().to_string();
-    soon("it listens", Duration::from_secs(10), || {
-        let (mut turns, leaving) = (other.bells().turns, leaving.clone());
-        async move {
-            say(leaving.as_ref(), &chat(), "hello").await;
-            tokio::time::timeout(Duration::from_millis(500), turns.changed()).await.is_ok()
-        }
-    })
-    .await;
-    // A ring that was told begins a pause, in which the next is not.
-    let turns = other.bells().turns;
-    say(leaving.as_ref(), &chat(), "at the last moment").await;
-    leaving.leave().await;
-    drop(leaving);
-    soon("it is told", Duration::from_secs(5), async || turns.has_changed().unwrap()).await;
+    assert_eq!(lease_all(store.as_ref(), WorkKind::Turns).await.len(), names.len());
 }

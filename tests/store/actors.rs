@@ -1,7 +1,7 @@
 //! What the rest of the gateway does with a store, in the words of the tests.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fini_bridge::domain::clock::Timestamp;
@@ -12,8 +12,8 @@ use fini_bridge::domain::id::{
 use fini_bridge::domain::message::{Address, Part, Receipt, ReplyKind, Role};
 use fini_bridge::store::{
     Accepted, Admission, AfterSend, AfterTurn, Call, LaneView, Lease, LeaseRequest, Limits, MessageState, NewItem,
-    NewMessage, NewPart, NewUnusable, Next, PendingPart, Result,
-    SendEnd, Store, Turn, TurnEnd, TurnOutcome, TurnState, WorkKind,
+    NewMessage, NewPart, NewUnusable, Next, PendingPart, Result, SendEnd, Store, Turn, TurnEnd, TurnOutcome, TurnState,
+    WorkKind,
 };
 use serde_json::{Map, Value, json};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fini_bridge::domain::id::MessageId;
 use fini_bridge::store::{
-    AnswerPart, AnswerState, MessageState, SendState, RESPONSE_WITHIN, Store, StoreError, WorkKind,
+    AnswerPart, AnswerState, MessageState, RESPONSE_WITHIN, SendState, Store, StoreError, WorkKind,
 };
 use serde_json::json;
 

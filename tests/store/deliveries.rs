@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fini_bridge::domain::id::PartId;
 use fini_bridge::domain::message::{Address, ReportOutcome, Reported};
-use fini_bridge::store::{AfterSend, MessageState, Next, SendState, RESPONSE_WITHIN, SendEnd, StoreError, WorkKind};
+use fini_bridge::store::{AfterSend, MessageState, Next, RESPONSE_WITHIN, SendEnd, SendState, StoreError, WorkKind};
 use serde_json::json;
 
 use crate::actors::*;

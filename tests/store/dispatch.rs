@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use fini_bridge::domain::id::{ChannelName, LaneId, MessageId, PartId};
 use fini_bridge::store::{
-    AfterSend, AfterTurn, Dispatcher, Head, LaneState, LeasedLane, MessageState, NewItem, Next, Permit, SendState, Store,
-    StoreError, TurnEnd, WorkKind,
+    AfterSend, AfterTurn, Dispatcher, Head, LaneState, LeasedLane, MessageState, NewItem, Next, Permit, SendState,
+    Store, StoreError, TurnEnd, WorkKind,
 };
 
 use crate::World;

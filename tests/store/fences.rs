@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use fini_bridge::domain::id::{MessageId, PartId, TurnId};
 use fini_bridge::domain::message::Address;
-use fini_bridge::store::{AfterSend, LEASE, LookupNote, Lease, MessageState, Next, Result, Store, StoreError, TurnState, WorkKind};
+use fini_bridge::store::{
+    AfterSend, LEASE, Lease, LookupNote, MessageState, Next, Result, Store, StoreError, TurnState, WorkKind,
+};
 use serde_json::json;
 
 use crate::actors::*;
@@ -20,7 +22,10 @@ async fn every_write_of_a_turn_is_fenced(store: &dyn Store, stale: &Lease, turn:
     again.turn = turn;
     fenced("asking again", begin_call(store, stale, &again).await);
     fenced("reopen", store.reopen(stale, turn, Duration::ZERO, "x").await);
-    fenced("unknown", store.mark_unknown(stale, turn, LookupNote::Started { answered: false }, Duration::ZERO, "x").await);
+    fenced(
+        "unknown",
+        store.mark_unknown(stale, turn, LookupNote::Started { answered: false }, Duration::ZERO, "x").await,
+    );
     fenced("end", finish(store, stale, &answered(turn, vec![part(0, "from the grave")])).await);
     fenced("release", store.release(stale, AT_ONCE).await);
     fenced("release after", store.release(stale, Next::After(HOUR)).await);

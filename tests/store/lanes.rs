@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use fini_bridge::domain::id::{ChannelName, Owner};
-use fini_bridge::store::{LookupNote, Next, SendState, Store, StoreError, TurnState, LeaseRequest, WorkKind};
+use fini_bridge::store::{LeaseRequest, LookupNote, Next, SendState, Store, StoreError, TurnState, WorkKind};
 
 use crate::actors::*;
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use fini_bridge::domain::id::Owner;
 use fini_bridge::domain::secret::Secret;
 use fini_bridge::store::postgres::Postgres;
-use fini_bridge::domain::id::Owner;
 use fini_bridge::store::{HEARTBEAT, LEASE, Mode, Operations, Replica, Store, WorkKind};
 use tokio_postgres::Client;
 

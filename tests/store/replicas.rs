@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fini_bridge::domain::id::{ChannelName, LaneId, MessageId, Owner};
 use fini_bridge::store::{
-    Accepted, Dispatcher, HEARTBEAT, Heartbeat, Inbox, LEASE, LeaseRequest, LeasedLane, Lease, NewItem, Permit, Store,
+    Accepted, Dispatcher, HEARTBEAT, Heartbeat, Inbox, LEASE, Lease, LeaseRequest, LeasedLane, NewItem, Permit, Store,
     StoreError, WorkKind,
 };
 
@@ -217,9 +217,8 @@ async fn a_transaction_that_hangs_while_it_makes_a_chat_delays_no_other_chat() {
     let mut number = 0;
     while Instant::now() < until {
         number += 1;
-        let items = ["old", &format!("new-{number}")].map(|chat| {
-            NewItem::Message(Box::new(message(chat, &format!("{chat}-{number}"))))
-        });
+        let items = ["old", &format!("new-{number}")]
+            .map(|chat| NewItem::Message(Box::new(message(chat, &format!("{chat}-{number}")))));
         let began = Instant::now();
         let accepted = store.accept(items.into()).await.unwrap();
         assert!(accepted.iter().all(|accepted| matches!(accepted, Accepted::New(_))));

@@ -5,8 +5,9 @@ use std::time::Duration;
 use fini_bridge::domain::id::{InteractionId, MessageId};
 use fini_bridge::domain::message::{ReportOutcome, Reported};
 use fini_bridge::store::retention::{Column, TABLES};
-use fini_bridge::store::{AfterSend, 
-    Accepted, LookupNote, MessageState, NewItem, Next, Removed, Retention, Retried, Store, StoreError, TurnOutcome, WorkKind,
+use fini_bridge::store::{
+    Accepted, AfterSend, LookupNote, MessageState, NewItem, Next, Removed, Retention, Retried, Store, StoreError,
+    TurnOutcome, WorkKind,
 };
 
 use crate::actors::*;

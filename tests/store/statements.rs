@@ -7,7 +7,7 @@ use fini_bridge::domain::id::{ChannelName, LaneId, MessageId, SenderRef, TurnId}
 use fini_bridge::domain::span::Rate;
 use fini_bridge::store::postgres::Postgres;
 use fini_bridge::store::{
-    AfterSend, AfterTurn, Call, Dispatcher, Head, LaneState, LaneView, LeasedLane, Limits, Outbox, Permit,
+    Admission, AfterSend, AfterTurn, Call, Dispatcher, Head, LaneState, LaneView, LeasedLane, Limits, Outbox, Permit,
     Replica, Turn, TurnState, Turns, WorkKind,
 };
 use tokio::sync::mpsc;
@@ -58,13 +58,14 @@ async fn message_of(store: &Postgres, leased: &mut mpsc::UnboundedReceiver<Lease
     let turns = leased.recv().await.unwrap();
     let Head::Turns(view) = &turns.head else { panic!("{turns:?}") };
     let turn = Arc::new(turn_of(view));
-    let rate = Some(Rate { count: 1000, per: Duration::from_secs(60) });
+    let rate = Some(Rate { count: 1_000_000, per: Duration::from_secs(60) });
     let call = Call {
         reference: (!is_known).then(|| "reference".to_owned()),
         sender_ref: Some(SenderRef::new("sender-ref")),
         limits: Limits { per_chat: rate, per_sender: rate, per_channel: None },
     };
-    store.begin_call(&turns.lease, &turn, &call).await.unwrap();
+    let admission = store.begin_call(&turns.lease, &turn, &call).await.unwrap();
+    assert!(matches!(admission, Admission::Admitted { .. }), "{admission:?}");
     let mut end = answered(turn.id, vec![part(0, "hi")]);
     end.is_discovered = is_known;
     let after = AfterTurn::Release { merge_window: Duration::ZERO };
@@ -106,4 +107,47 @@ async fn a_message_costs_four_transactions_and_fourteen_statements_at_most() {
         assert!((transactions - 4.0).abs() < f64::EPSILON, "{transactions}");
         assert!(statements <= most, "{statements}");
     }
+}
+
+/// What a look read of pages, all of them so far.
+const PAGES: &str = "SELECT coalesce(sum(shared_blks_hit + shared_blks_read), 0)::float8 FROM pg_stat_statements
+    WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND query LIKE '%row_number()%'";
+
+async fn pages_of_a_look(store: &Postgres, client: &Client) -> f64 {
+    let looks = 10;
+    let before = counted(client, PAGES).await;
+    for _ in 0..looks {
+        nothing_due(store, WorkKind::Turns).await;
+    }
+    (counted(client, PAGES).await - before) / f64::from(looks)
+}
+
+/// A backup, or an analyst's session, for hours: nothing that was deleted since can be removed from the tables.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_look_reads_no_more_pages_however_much_came_under_an_open_snapshot() {
+    let (messages, an_hour_of_heartbeats) = (500, 3600);
+    let (store, client) = real_time().await;
+    client.batch_execute("CREATE EXTENSION pg_stat_statements").await.unwrap();
+    let (worker, mut leased) = mpsc::unbounded_channel();
+    store.join(&owner(), Arc::new(Worker(Mutex::new(worker))));
+    message_of(&store, &mut leased, "chat-0", false).await;
+    let snapshot = store_snapshot(&client).await;
+    let first = pages_of_a_look(&store, &client).await;
+    for number in 0..messages {
+        message_of(&store, &mut leased, &format!("chat-{}", number % 50), number >= 50).await;
+    }
+    for _ in 0..an_hour_of_heartbeats {
+        store.heartbeat(&owner()).await.unwrap();
+    }
+    let last = pages_of_a_look(&store, &client).await;
+    println!("pages of an empty look: {first} before, {last} after {messages} messages");
+    assert!(last <= first * 2.0, "{first} {last}");
+    snapshot.batch_execute("COMMIT").await.unwrap();
+}
+
+async fn store_snapshot(beside: &Client) -> Client {
+    let database: String = beside.query_one("SELECT current_database()::text", &[]).await.unwrap().get(0);
+    let client = crate::database::server().connect(&database).await;
+    client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").await.unwrap();
+    client
 }

@@ -32,7 +32,7 @@ use fini_bridge::domain::clock::SystemClock;
 use fini_bridge::domain::secret::Secret;
 use fini_bridge::store::postgres::Postgres;
 use fini_bridge::store::sqlite::{Mode, Sqlite};
-use fini_bridge::store::{Filter, MessageState, Store, MessageDetails};
+use fini_bridge::store::{Filter, MessageDetails, MessageState, Store};
 
 use outside::Outside;
 use senders::Signed;

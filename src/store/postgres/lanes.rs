@@ -2,13 +2,10 @@
 
 use std::borrow::Cow;
 
-
-
-
 use tokio_postgres::Row;
 
+use super::intake;
 use super::tx::{Param, Tx, corrupt, get, ints, params, texts, work as name};
-use super::{intake, values};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{BotId, ChannelName, ChatKey, ChatRef, EventId, LaneId, Owner};
@@ -82,7 +79,8 @@ macro_rules! take {
                 SELECT l.id FROM lanes AS l
                 WHERE l.id = ANY (ARRAY(SELECT lane FROM picked)) AND l.", $owner, " IS NULL
                     AND l.", $due_at, " <= (SELECT now FROM clock)
-                    AND NOT EXISTS (SELECT 1 FROM replicas WHERE id = $1 AND dead_since IS NOT NULL)
+                    AND CASE WHEN EXISTS (SELECT 1 FROM picked) THEN NOT EXISTS (
+                        SELECT 1 FROM replicas WHERE id = $1 AND dead_since IS NOT NULL) END
                 ORDER BY l.id FOR UPDATE SKIP LOCKED),
              taken AS (
                 UPDATE lanes AS l

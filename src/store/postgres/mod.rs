@@ -42,10 +42,10 @@ use super::retention::ROWS_AT_ONCE;
 use super::sql::wakeups::Joined;
 use super::sql::{Tx as _, budgets, conversations, leases, outbox, queries, responses, retention, retry, turns};
 use super::{
-    Accepted, Admission, Adopted, AfterSend, AfterTurn, AnswerPart, AnswerState, Budgets, Call, Conversation, Conversations,
-    Discarded, Dispatcher, Due, Filter, Heartbeat, Inbox, LaneState, LaneView, Lease, LeaseRequest, Leases, LookupNote,
-    MessageDetails, Mode, NewItem, Next, Operations, Outbox, PendingPart, Removed, Replica, Responses, Result,
-    Retention, Retried, SendEnd, Stats, StoreError, Turn, TurnEnd, Turns, WorkKind,
+    Accepted, Admission, Adopted, AfterSend, AfterTurn, AnswerPart, AnswerState, Budgets, Call, Conversation,
+    Conversations, Discarded, Dispatcher, Due, Filter, Heartbeat, Inbox, LaneState, LaneView, Lease, LeaseRequest,
+    Leases, LookupNote, MessageDetails, Mode, NewItem, Next, Operations, Outbox, PendingPart, Removed, Replica,
+    Responses, Result, Retention, Retried, SendEnd, Stats, StoreError, Turn, TurnEnd, Turns, WorkKind,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};

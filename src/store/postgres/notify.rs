@@ -39,11 +39,7 @@ pub(super) struct Notifier {
 
 impl Notifier {
     pub(super) fn new() -> Self {
-        Self {
-            untold: AtomicU8::new(0),
-            something: Notify::new(),
-            own: uuid::Uuid::new_v4().simple().to_string(),
-        }
+        Self { untold: AtomicU8::new(0), something: Notify::new(), own: uuid::Uuid::new_v4().simple().to_string() }
     }
 
     /// For each kind of work, turns first, whether the others have some.

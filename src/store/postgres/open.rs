@@ -111,8 +111,7 @@ async fn prepare_within(tx: &Tx<'_>, mode: Mode) -> Result<[u8; 32], OpenError> 
     let runner = embedded::migrations::runner();
     let applied = applied(tx).await?;
     let last_applied = applied.iter().map(|(version, _)| *version).max().unwrap_or_default();
-    let breaking =
-        BREAKING.into_iter().filter(|version| i64::from(*version) > last_applied).max();
+    let breaking = BREAKING.into_iter().filter(|version| i64::from(*version) > last_applied).max();
     if let Some(version) = breaking.filter(|_| mode == Mode::Serve && last_applied > 0) {
         let older = older_replicas::alive(tx, version.into()).await?;
         if !older.is_empty() {

@@ -74,12 +74,22 @@ macro_rules! free {
         concat!(
             "WITH clock AS MATERIALIZED (SELECT now_ms() AS now),
              found AS MATERIALIZED (
-                SELECT id FROM lanes WHERE ", $owner, " = $1 LIMIT $2 FOR UPDATE SKIP LOCKED),
+                SELECT id FROM lanes WHERE ",
+            $owner,
+            " = $1 LIMIT $2 FOR UPDATE SKIP LOCKED),
              freed AS (
-                UPDATE lanes SET ", $owner, " = NULL, ", $woken, " = false, ", $due_at, " = (SELECT now FROM clock)
+                UPDATE lanes SET ",
+            $owner,
+            " = NULL, ",
+            $woken,
+            " = false, ",
+            $due_at,
+            " = (SELECT now FROM clock)
                 WHERE id = ANY (ARRAY(SELECT id FROM found)) RETURNING id, channel)
              INSERT INTO due_lanes (work, lane, channel, due_at)
-                SELECT '", $work, "', id, channel, (SELECT now FROM clock) FROM freed
+                SELECT '",
+            $work,
+            "', id, channel, (SELECT now FROM clock) FROM freed
                 ON CONFLICT (work, lane) DO UPDATE SET due_at = excluded.due_at"
         )
     };

@@ -56,9 +56,7 @@ impl Param<'_> {
     /// For a statement that runs later.
     pub(super) fn owned(value: &sql::Param<'_>) -> Param<'static> {
         match value {
-            sql::Param::Text(value) => {
-                Param::Text(value.as_deref().map(|value| Cow::Owned(text(value).into_owned())))
-            }
+            sql::Param::Text(value) => Param::Text(value.as_deref().map(|value| Cow::Owned(text(value).into_owned()))),
             sql::Param::Int(value) => Param::Int(*value),
             sql::Param::Bool(value) => Param::Bool(*value),
         }

@@ -27,7 +27,8 @@ async fn asked<T: Tx>(tx: &T, message: MessageId) -> Result<Option<Asked>> {
 
 /// Of a message whose turn has ended: between that and its delivery nothing moves then.
 async fn ended<T: Tx>(tx: &T, message: MessageId) -> Result<Option<(Lane, String)>> {
-    let Some(Asked { lane: Some(lane), .. }) = asked(tx, message).await? else { return Ok(None) };
+    // Who only waits doesn't wait for whoever writes in the chat, too.
+    let Some(Asked { has_ended: true, lane: Some(lane), .. }) = asked(tx, message).await? else { return Ok(None) };
     let Some(lane) = tx.lock(lane).await? else { return Ok(None) };
     let asked = asked(tx, message).await?.filter(|asked| asked.has_ended);
     Ok(asked.and_then(|asked| asked.turn).map(|turn| (lane, turn)))

@@ -10,13 +10,13 @@ use serde_json::{Map, json};
 use tempfile::TempDir;
 
 use super::open::Opener;
-use super::writer::Writer;
 use super::tx::{Shared, SqliteTx, failed};
+use super::writer::Writer;
 use super::{Mode, Sqlite, lanes, open};
 use crate::domain::clock::{ManualClock, SystemClock, Timestamp};
 use crate::domain::id::{
-    AttributesRef, BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, InteractionId, MessageId, Owner, PartId, SenderRef,
-    TurnId,
+    AttributesRef, BotId, ChannelName, ChatKey, ChatRef, DeliveryKey, InteractionId, MessageId, Owner, PartId,
+    SenderRef, TurnId,
 };
 use crate::domain::message::{Address, Part, Receipt, ReplyKind, ReportOutcome, Reported, Role};
 use crate::domain::span::Rate;
@@ -200,7 +200,14 @@ async fn what_is_done_for_every_message_never_walks_a_table() {
     let mut walks = Vec::new();
     for sql in ran {
         // At the start, for a clock that was set back, by retention and for figures: tested by themselves.
-        let is_rare = ["INSERT INTO due_lanes (work, lane, channel, due_at)\n             SELECT", "json_each", "> ?1", "GROUP BY", "FROM meta", "?5 IS NULL"];
+        let is_rare = [
+            "INSERT INTO due_lanes (work, lane, channel, due_at)\n             SELECT",
+            "json_each",
+            "> ?1",
+            "GROUP BY",
+            "FROM meta",
+            "?5 IS NULL",
+        ];
         if is_rare.iter().any(|part| sql.contains(part)) {
             continue;
         }
