@@ -179,7 +179,7 @@ impl State {
         let Some(rate) = pace.chat else { return };
         self.chats.entry(lane).or_default().spend(rate, now);
         if self.chats.len() > self.look_through_at {
-            self.chats.retain(|_, chat| !chat.is_empty(rate, now));
+            self.chats.retain(|_, chat| chat.spent(rate, now) > 0);
             self.look_through_at = CHATS.max(2 * self.chats.len());
         }
     }

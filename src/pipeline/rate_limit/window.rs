@@ -69,10 +69,6 @@ impl SlidingWindow {
         fits
     }
 
-    pub fn is_empty(&mut self, rate: Rate, now: Instant) -> bool {
-        self.spent(rate, now) == 0
-    }
-
     fn expire(&mut self, rate: Rate, now: Instant) {
         while let Some(entry) = self.entries.front()
             && now.saturating_duration_since(entry.last) >= rate.per
