@@ -32,6 +32,9 @@ const AFTER_DEFECT: Duration = Duration::from_secs(5);
 /// While this process ends it still does what becomes due so soon.
 const DRAIN_AHEAD: Duration = Duration::from_secs(2);
 
+/// But not for longer than this: what a platform's pace or an outage holds up is sent after the next start.
+const DRAIN_FOR: Duration = Duration::from_secs(5);
+
 /// A kind of work in lanes.
 #[async_trait]
 pub trait Worker: Send + Sync + 'static {
@@ -164,8 +167,12 @@ impl<W: Worker> Pool<W> {
             if is_left {
                 guard.disarm();
             }
-            if let Err(error) = ended {
-                tracing::warn!(chat = %lane.lease.chat_ref, %error, "the work in a chat can't go on here");
+            match ended {
+                Ok(()) => {}
+                Err(StoreError::Fenced) => {
+                    tracing::warn!(chat = %lane.lease.chat_ref, "a lane was lost to another holder");
+                }
+                Err(error) => tracing::warn!(chat = %lane.lease.chat_ref, %error, "the work in a chat can't go on now"),
             }
         };
         self.tasks.spawn_on(task, &self.runtime);
@@ -335,11 +342,10 @@ impl Pools {
     /// process has not in hand.
     pub async fn drain(&self, replicas: u32) {
         self.turns.stop().await;
-        if replicas > 1 {
-            self.deliveries.stop().await;
-        } else {
-            self.deliveries.drain().await;
+        if replicas == 1 {
+            let _ = tokio::time::timeout(DRAIN_FOR, self.deliveries.drain()).await;
         }
+        self.deliveries.stop().await;
     }
 }
 

@@ -40,12 +40,22 @@ pub async fn frozen(kind: Kind, form: Form, dice: &mut Dice) -> Verdict {
     verdict
 }
 
+/// Each lane once for each kind of work: which it is, whose it is, and whether nothing is to be done in it.
+const LANES: &str = "
+    SELECT id, 'turns' AS work, turns_fence AS fence, turns_owner AS owner,
+        NOT EXISTS (SELECT 1 FROM fini_bridge.due_lanes WHERE lane = id AND work = 'turns') AS idle
+    FROM fini_bridge.lanes
+    UNION ALL
+    SELECT id, 'deliveries', deliveries_fence, deliveries_owner,
+        NOT EXISTS (SELECT 1 FROM fini_bridge.due_lanes WHERE lane = id AND work = 'deliveries')
+    FROM fini_bridge.lanes";
+
 /// What a replica has in hand, by lane and kind of work.
 type Held = HashMap<(i64, String), i64>;
 
 async fn held(client: &tokio_postgres::Client, replica: &str) -> Held {
-    let held = "SELECT lane, work, fence FROM fini_bridge.schedule WHERE owner = $1";
-    client.query(held, &[&replica]).await.unwrap().iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect()
+    let held = format!("SELECT id, work, fence FROM ({LANES}) AS lanes WHERE owner = $1");
+    client.query(&held, &[&replica]).await.unwrap().iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect()
 }
 
 /// When each of these lanes was in other hands, or free with nothing to do.
@@ -53,15 +63,13 @@ async fn taken_over(client: &tokio_postgres::Client, replica: &str, mut lanes: H
     let begun = Instant::now();
     let mut times = Vec::new();
     while !lanes.is_empty() && begun.elapsed() < Duration::from_secs(40) {
-        let rows = client
-            .query("SELECT lane, work, fence, owner, due_at IS NULL FROM fini_bridge.schedule", &[])
-            .await
-            .unwrap();
+        let rows = client.query(LANES, &[]).await.unwrap();
         for row in &rows {
             let key: (i64, String) = (row.get(0), row.get(1));
             let (fence, owner, idle): (i64, Option<String>, bool) = (row.get(2), row.get(3), row.get(4));
             if lanes.get(&key).is_some_and(|before| {
-                (fence > *before && owner.as_deref() != Some(replica)) || (owner.is_none() && idle)
+                let is_anothers = owner.as_deref().is_some_and(|owner| owner != replica);
+                (fence > *before && is_anothers) || (owner.is_none() && idle)
             }) {
                 lanes.remove(&key);
                 times.push(begun.elapsed());

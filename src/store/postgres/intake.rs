@@ -2,13 +2,13 @@
 //! the chats, the second keeps the messages and says who works on them.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
 use super::lanes::{columns, read_lane};
 use super::messages::{self, Kept};
-use super::tx::{Obstacle, Tx, corrupt, get, params, parsed, texts};
+use super::tx::{Obstacle, Tx, corrupt, get, optional_texts, params, parsed, texts};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, ChatKey, ChatRef, DeliveryKey, LaneId, MessageId, SenderRef};
 use crate::domain::message::Role;
@@ -85,9 +85,8 @@ impl<'i> Item<'i> {
 pub(super) async fn accept(tx: &Tx<'_>, calls: &[&[NewItem]], busy: Busy) -> Result<Vec<Option<Vec<Accepted>>>> {
     let mut calls: Vec<Option<Vec<Item<'_>>>> =
         calls.iter().map(|items| Some(items.iter().map(Item::new).collect())).collect();
-    let chats: BTreeSet<&Chat<'_>> = calls.iter().flatten().flatten().filter_map(|item| item.chat.as_ref()).collect();
     // From here on nobody else writes in these lanes: their order is that of the acknowledgements.
-    let lanes = lock(tx, &chats, busy).await?;
+    let lanes = lock(tx, &chats(&calls, busy), busy).await?;
     for call in &mut calls {
         if !call.iter().flatten().all(|item| is_free(item, &lanes, busy)) {
             *call = None;
@@ -96,15 +95,13 @@ pub(super) async fn accept(tx: &Tx<'_>, calls: &[&[NewItem]], busy: Busy) -> Res
     let orphans = calls.iter().flatten().flatten().filter(|item| needs_known_chat(item, &lanes));
     let known = known(tx, orphans.map(|item| &item.key)).await?;
     let mut decided = decide(&calls, known, &lanes);
-    let made = make_lanes(tx, &decided.new_lanes).await?;
-    let mut lanes: HashMap<Chat<'_>, Lane> = lanes
+    let lanes: HashMap<Chat<'_>, Lane> = lanes
         .into_iter()
         .filter_map(|(chat, found)| match found {
-            Found::Locked(lane) => Some((chat, *lane)),
+            Found::Locked(lane) | Found::Made(lane) => Some((chat, *lane)),
             Found::Busy => None,
         })
         .collect();
-    lanes.extend(made);
     let (plans, mut leases) = plan(tx, &decided.new, lanes)?;
     let kept = messages::insert(tx, &decided.new, &plans).await?;
     let late: Vec<&Key<'_>> =
@@ -151,16 +148,20 @@ async fn known<'b, 'k: 'b>(
 /// A chat that there is.
 enum Found {
     Locked(Box<Lane>),
+    /// Made in this transaction: nobody else sees it yet.
+    Made(Box<Lane>),
     /// Somebody else writes in it at this moment.
     Busy,
 }
 
-/// In the order of the lanes, as everybody does who locks several.
+/// $1, $2: chats; $3: how each is named outside, where it may be made. Lanes are locked in their order, as everybody
+/// does who locks several. Of two replicas that make the same one at the same time the constraint lets one go on.
 macro_rules! lock {
     ($locking:literal) => {
         concat!(
             "WITH wanted AS MATERIALIZED (
-                SELECT c.place, l.id FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS c (channel, chat, place)
+                SELECT c.place, c.channel, c.chat, c.chat_ref, l.id
+                FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS c (channel, chat, chat_ref, place)
                 LEFT JOIN lanes AS l ON l.channel = c.channel AND l.chat = c.chat),
              locked AS MATERIALIZED (
                 SELECT ",
@@ -168,15 +169,25 @@ macro_rules! lock {
             " FROM lanes AS l WHERE l.id = ANY (ARRAY(SELECT id FROM wanted WHERE id IS NOT NULL))
                 ORDER BY l.id ",
             $locking,
-            ")
-             SELECT now_ms(), w.place, w.id IS NOT NULL, l.id IS NOT NULL, ",
+            "),
+             made AS (
+                INSERT INTO lanes (channel, chat, chat_ref)
+                SELECT channel, chat, chat_ref FROM wanted WHERE id IS NULL AND chat_ref IS NOT NULL
+                ORDER BY channel, chat ON CONFLICT (channel, chat) DO NOTHING RETURNING id, channel, chat)
+             SELECT now_ms(), w.place, w.id IS NOT NULL, m.id, l.id IS NOT NULL, ",
             columns!(),
-            " FROM wanted AS w LEFT JOIN locked AS l ON l.id = w.id"
+            " FROM wanted AS w LEFT JOIN locked AS l ON l.id = w.id
+                LEFT JOIN made AS m ON m.channel = w.channel AND m.chat = w.chat"
         )
     };
 }
 
-async fn lock<'k>(tx: &Tx<'_>, chats: &BTreeSet<&Chat<'k>>, busy: Busy) -> Result<HashMap<Chat<'k>, Found>> {
+/// `chats`: how each is named outside, where it may be made.
+async fn lock<'k>(
+    tx: &Tx<'_>,
+    chats: &BTreeMap<Chat<'k>, Option<&'k ChatRef>>,
+    busy: Busy,
+) -> Result<HashMap<Chat<'k>, Found>> {
     if chats.is_empty() {
         tx.tell_time().await?;
         return Ok(HashMap::new());
@@ -185,39 +196,89 @@ async fn lock<'k>(tx: &Tx<'_>, chats: &BTreeSet<&Chat<'k>>, busy: Busy) -> Resul
         Busy::PassedOver | Busy::PassedOverWithNewChats => lock!("FOR UPDATE SKIP LOCKED"),
         Busy::WaitedFor => lock!("FOR UPDATE"),
     };
-    let channels = texts(chats.iter().map(|(channel, _)| *channel));
-    let keys = texts(chats.iter().map(|(_, chat)| chat.as_ref()));
+    let values = params![
+        texts(chats.keys().map(|(channel, _)| *channel)),
+        texts(chats.keys().map(|(_, chat)| chat.as_ref())),
+        optional_texts(chats.values().map(|chat_ref| chat_ref.map(ChatRef::as_str))),
+    ];
+    enum Seen {
+        Locked(Box<Lane>),
+        Made(i64),
+        Busy,
+        Missing,
+    }
     let found = tx
-        .all(sql, params![channels, keys], |row| {
+        .all(sql, values, |row| {
             tx.tell(get(row, 0)?);
-            let lane = match (get(row, 2)?, get(row, 3)?) {
-                (_, true) => Some(Found::Locked(Box::new(read_lane(row, 4)?))),
-                // One that was waited for was forgotten meanwhile: the chat begins anew.
-                (true, false) if busy != Busy::WaitedFor => Some(Found::Busy),
-                _ => None,
+            let seen = match (get(row, 2)?, get(row, 3)?, get(row, 4)?) {
+                (_, _, true) => Seen::Locked(Box::new(read_lane(row, 5)?)),
+                (_, Some(made), _) => Seen::Made(made),
+                (true, None, false) => Seen::Busy,
+                (false, None, false) => Seen::Missing,
             };
-            Ok((get::<i64>(row, 1)?, lane))
+            Ok((get::<i64>(row, 1)?, seen))
         })
         .await?;
-    let mut by_place: HashMap<i64, Found> =
-        found.into_iter().filter_map(|(place, lane)| Some((place, lane?))).collect();
+    let mut by_place: HashMap<i64, Seen> = found.into_iter().collect();
     let mut lanes = HashMap::new();
-    for (place, chat) in (1..).zip(chats) {
-        if let Some(found) = by_place.remove(&place) {
-            if let Found::Locked(lane) = &found {
-                tx.remember(lane);
+    for (place, (chat, chat_ref)) in (1..).zip(chats) {
+        let found = match (by_place.remove(&place), *chat_ref) {
+            (Some(Seen::Locked(lane)), _) => Found::Locked(lane),
+            (Some(Seen::Made(id)), Some(chat_ref)) => Found::Made(Box::new(new_lane(id, chat, chat_ref))),
+            // One that was waited for was forgotten meanwhile: the chat begins anew.
+            (Some(Seen::Busy), _) if busy == Busy::WaitedFor => {
+                return Err(tx.hindered(Obstacle::Others, "a chat was forgotten at this moment"));
             }
-            lanes.insert((*chat).clone(), found);
+            (Some(Seen::Busy), _) => Found::Busy,
+            // It may be made, and wasn't.
+            (Some(Seen::Missing), Some(_)) => {
+                return Err(tx.hindered(Obstacle::Others, "a chat was made by another replica"));
+            }
+            _ => continue,
+        };
+        if let Found::Locked(lane) | Found::Made(lane) = &found {
+            tx.remember(lane);
         }
+        lanes.insert(chat.clone(), found);
     }
     Ok(lanes)
+}
+
+fn new_lane(id: i64, chat: &Chat<'_>, chat_ref: &ChatRef) -> Lane {
+    Lane {
+        id: LaneId(id),
+        channel: ChannelName::new(chat.0),
+        chat_ref: chat_ref.clone(),
+        generation: 0,
+        bot_id: None,
+        last_turn_at: None,
+        shared: false,
+        sender_ref: None,
+        attributes_ref: None,
+        watermark: None,
+        turns: Slot::default(),
+        deliveries: Slot::default(),
+    }
+}
+
+/// Each chat once, and how it is named outside where a message of these may make it.
+fn chats<'k>(calls: &[Option<Vec<Item<'k>>>], busy: Busy) -> BTreeMap<Chat<'k>, Option<&'k ChatRef>> {
+    let mut chats = BTreeMap::new();
+    for item in calls.iter().flatten().flatten() {
+        let (Some(chat), Some(message)) = (&item.chat, item.message()) else { continue };
+        let chat_ref = chats.entry(chat.clone()).or_default();
+        if !message.only_if_known && busy != Busy::PassedOverWithNewChats {
+            *chat_ref = Some(&message.chat_ref);
+        }
+    }
+    chats
 }
 
 fn is_free(item: &Item<'_>, lanes: &HashMap<Chat<'_>, Found>, busy: Busy) -> bool {
     let may_make = busy != Busy::PassedOverWithNewChats;
     match (&item.chat, item.message()) {
         (Some(chat), Some(message)) => match lanes.get(chat) {
-            Some(Found::Locked(_)) => true,
+            Some(Found::Locked(_) | Found::Made(_)) => true,
             Some(Found::Busy) => false,
             None => message.only_if_known || may_make,
         },
@@ -227,13 +288,12 @@ fn is_free(item: &Item<'_>, lanes: &HashMap<Chat<'_>, Found>, busy: Busy) -> boo
 
 /// Whether it is kept only if it was kept before: there is no chat.
 fn needs_known_chat(item: &Item<'_>, lanes: &HashMap<Chat<'_>, Found>) -> bool {
-    let is_missing = item.chat.as_ref().is_some_and(|chat| !lanes.contains_key(chat));
+    let is_missing = item.chat.as_ref().is_some_and(|chat| !matches!(lanes.get(chat), Some(Found::Locked(_))));
     is_missing && item.message().is_some_and(|message| message.only_if_known)
 }
 
 struct Decided<'d, 'i> {
     new: Vec<&'d Item<'i>>,
-    new_lanes: BTreeMap<Chat<'i>, &'d ChatRef>,
     known: HashMap<Key<'i>, MessageId>,
     unknown_chats: HashSet<MessageId>,
 }
@@ -244,71 +304,26 @@ fn decide<'d, 'i>(
     known: HashMap<Key<'i>, MessageId>,
     lanes: &HashMap<Chat<'i>, Found>,
 ) -> Decided<'d, 'i> {
-    let mut decided = Decided { new: Vec::new(), new_lanes: BTreeMap::new(), known, unknown_chats: HashSet::new() };
+    let mut decided = Decided { new: Vec::new(), known, unknown_chats: HashSet::new() };
+    let mut begun = HashSet::new();
     for item in calls.iter().flatten().flatten() {
         if decided.known.contains_key(&item.key) {
             continue;
         }
         if let (Some(chat), Some(message)) = (&item.chat, item.message())
-            && !lanes.contains_key(chat)
-            && !decided.new_lanes.contains_key(chat)
+            && !matches!(lanes.get(chat), Some(Found::Locked(_)))
+            && !begun.contains(chat)
         {
             if message.only_if_known {
                 decided.unknown_chats.insert(item.id);
                 continue;
             }
-            decided.new_lanes.insert(chat.clone(), &message.chat_ref);
+            begun.insert(chat);
         }
         decided.known.insert(item.key.clone(), item.id);
         decided.new.push(item);
     }
     decided
-}
-
-/// Nobody else sees them before this is committed. Somebody else may make the same one at this moment: the constraint
-/// lets one of them go on.
-async fn make_lanes<'i>(tx: &Tx<'_>, new: &BTreeMap<Chat<'i>, &ChatRef>) -> Result<HashMap<Chat<'i>, Lane>> {
-    if new.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let ids: HashMap<(String, String), i64> = tx
-        .all(
-            "INSERT INTO lanes (channel, chat, chat_ref)
-             SELECT channel, chat, chat_ref
-             FROM unnest($1::text[], $2::text[], $3::text[]) AS n (channel, chat, chat_ref)
-             ORDER BY channel, chat ON CONFLICT (channel, chat) DO NOTHING RETURNING channel, chat, id",
-            params![
-                texts(new.keys().map(|(channel, _)| *channel)),
-                texts(new.keys().map(|(_, chat)| chat.as_ref())),
-                texts(new.values().map(|chat_ref| chat_ref.as_str())),
-            ],
-            |row| Ok(((get(row, 0)?, get(row, 1)?), get(row, 2)?)),
-        )
-        .await?
-        .into_iter()
-        .collect();
-    let mut made = HashMap::new();
-    for (chat, chat_ref) in new {
-        let id = ids.get(&(chat.0.to_owned(), chat.1.to_string()));
-        let id = *id.ok_or_else(|| tx.hindered(Obstacle::Others, "a chat was made by another replica"))?;
-        let lane = Lane {
-            id: LaneId(id),
-            channel: ChannelName::new(chat.0),
-            chat_ref: (*chat_ref).clone(),
-            generation: 0,
-            bot_id: None,
-            last_turn_at: None,
-            shared: false,
-            sender_ref: None,
-            attributes_ref: None,
-            watermark: None,
-            turns: Slot::default(),
-            deliveries: Slot::default(),
-        };
-        tx.remember(&lane);
-        made.insert(chat.clone(), lane);
-    }
-    Ok(made)
 }
 
 /// What becomes of each lane if all that came for it is new.

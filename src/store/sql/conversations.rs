@@ -1,8 +1,8 @@
 //! Fini's conversations: one per chat and generation, and whose id is whose.
 
-use super::{Row, Tx, params, sql};
+use super::{Row, Tx, json_list, params, sql};
 use crate::domain::id::{BotId, ChannelName, EventId, InteractionId, LaneId};
-use crate::store::column::{corrupt, from_json, to_json};
+use crate::store::column::{corrupt, from_json};
 use crate::store::{Adopted, Conversation, Lease, Result, Turn, TurnEnd, WorkKind};
 
 /// Enough of a conversation's first events to find it by; a chat whose id is never found goes on for ever.
@@ -58,38 +58,50 @@ pub(crate) async fn asked<T: Tx>(tx: &T, lease: &Lease, turn: &Turn, reference: 
 
 /// What it can be found by, until its id is known.
 pub(crate) async fn answered<T: Tx>(tx: &T, lane: LaneId, generation: u32, end: &TurnEnd) -> Result<()> {
-    let known = get(tx, lane, generation).await?.ok_or_else(|| corrupt("a turn without a conversation"))?;
-    let mut first_events = known.first_events;
-    if known.interaction_id.is_none() {
-        first_events.extend(end.events.iter().cloned());
-        first_events.truncate(FIRST_EVENTS);
-    }
-    let first_event_at = known.first_event_at.into_iter().chain(end.first_event_at).min();
     tx.run_later(
         sql!(
-            "UPDATE conversations SET first_events = ?1, first_event_at = ?2, answered_at = coalesce(answered_at, ?3)
-             WHERE lane = ?4 AND generation = ?5"
+            sqlite: "UPDATE conversations SET
+                    first_events = CASE WHEN interaction_id IS NOT NULL THEN first_events ELSE (
+                        SELECT json_group_array(value) FROM (
+                            SELECT 0 AS place, key, value FROM json_each(conversations.first_events)
+                            UNION ALL SELECT 1, key, value FROM json_each(?1) ORDER BY place, key LIMIT ?2)) END,
+                    first_event_at = CASE WHEN first_event_at < ?3 THEN first_event_at
+                        ELSE coalesce(?3, first_event_at) END,
+                    answered_at = coalesce(answered_at, ?4)
+                WHERE lane = ?5 AND generation = ?6",
+            postgres: "UPDATE conversations SET
+                    first_events = CASE WHEN interaction_id IS NOT NULL THEN first_events ELSE (
+                        SELECT coalesce(json_agg(value ORDER BY list, place)::text, '[]') FROM (
+                            SELECT list, place, value FROM (
+                                SELECT 0 AS list, place, value FROM
+                                    json_array_elements_text(conversations.first_events::json)
+                                    WITH ORDINALITY AS f (value, place)
+                                UNION ALL SELECT 1, place, value FROM
+                                    json_array_elements_text($1::json) WITH ORDINALITY AS n (value, place)) AS listed
+                            ORDER BY list, place LIMIT $2) AS first) END,
+                    first_event_at = least(first_event_at, $3),
+                    answered_at = coalesce(answered_at, $4)
+                WHERE lane = $5 AND generation = $6",
         ),
-        params![to_json(&first_events)?, first_event_at, tx.now(), lane, generation],
+        params![&json_list(&end.events)?, FIRST_EVENTS, end.first_event_at, tx.now(), lane, generation],
     )
     .await
 }
 
 pub(crate) async fn adopt<T: Tx>(tx: &T, lane: LaneId, generation: u32, id: &InteractionId) -> Result<Adopted> {
     let mut locked = tx.lock(lane).await?.ok_or_else(|| corrupt("a lane is gone"))?;
-    let known = get(tx, lane, generation).await?.ok_or_else(|| corrupt("no such conversation"))?;
-    match known.interaction_id {
-        Some(known) if known == *id => return Ok(Adopted::Yes),
-        Some(_) => return Ok(Adopted::Known),
-        None => {}
-    }
     // Two chats that are given one id at the same time: the constraint lets one of them have it.
-    let is_free = sql!(
+    let if_free = sql!(
         "UPDATE conversations SET interaction_id = ?1 WHERE lane = ?2 AND generation = ?3 AND interaction_id IS NULL
             AND NOT EXISTS (SELECT 1 FROM conversations WHERE interaction_id = ?1)"
     );
-    if tx.run(is_free, params![id.as_str(), lane, generation]).await? == 0 {
-        return Ok(Adopted::HeldByAnother);
+    if tx.run(if_free, params![id.as_str(), lane, generation]).await? == 0 {
+        let known = get(tx, lane, generation).await?.ok_or_else(|| corrupt("no such conversation"))?;
+        return Ok(match known.interaction_id {
+            Some(known) if known == *id => Adopted::Yes,
+            Some(_) => Adopted::Known,
+            None => Adopted::HeldByAnother,
+        });
     }
     locked.wake(WorkKind::Turns, tx.now(), tx.now());
     if let Some(due_at) = locked.turns.due_at {

@@ -219,11 +219,12 @@ impl WriterLoop {
         match outcome {
             Ok(news) => {
                 self.commits.fetch_add(1, Ordering::Relaxed);
-                for job in batch {
-                    job.answer(Ok(()));
-                }
+                // First of all: whoever is answered may be the last that this process waits for before it ends.
                 for news in news {
                     news.tell(self.shared.joined.get().map(Arc::as_ref), now);
+                }
+                for job in batch {
+                    job.answer(Ok(()));
                 }
             }
             Err(error) => {
