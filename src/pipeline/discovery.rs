@@ -243,8 +243,13 @@ impl Discovery {
         let Some(key) = self.deps.keys.get(self.key) else {
             return Err(ReadError::NoAnswer("no such key".to_owned()));
         };
+        let waits = Instant::now();
         let _permit = key.budget.acquire(Priority::LookUp).await;
         let begun = Instant::now();
+        if let Ok(mut state) = self.state.lock() {
+            // To wait for the rate is no look.
+            state.wanted.values_mut().for_each(|wanted| wanted.begun += begun.duration_since(waits));
+        }
         let page = key.client.list_conversations(query).await;
         let outcome = page.as_ref().map_or_else(ReadError::code, |_| "ok");
         self.deps.metrics.fini_call("list_conversations", outcome, begun.elapsed());

@@ -252,15 +252,35 @@ async fn the_parts_of_a_channel_keep_its_pace() {
     assert!(world.now() < 6.0, "{}", world.now());
 }
 
-/// 19 questions have spent what there is for a minute.
-async fn world_without_budget() -> World {
+/// A Fini key with 19 calls a minute.
+async fn world_with_rate() -> World {
     let rate = Some(Rate { count: 20, per: 60 * SECOND });
-    let world = World::start_with(Setup { rate, ..Setup::default() }).await;
+    World::start_with(Setup { rate, ..Setup::default() }).await
+}
+
+/// All calls of the minute are made.
+async fn world_without_budget() -> World {
+    let world = world_with_rate().await;
     for number in 0..19 {
         world.say(&format!("chat {number}"), "x").await;
     }
     world.delivered(19).await;
     world
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_rate_allows_no_look_no_question_is_taken_for_lost() {
+    let world = world_with_rate().await;
+    world.fini.answers(|asked, before| {
+        let unknown = AskError::Unknown { answered: false, reason: "timeout".to_owned() };
+        (Duration::ZERO, if asked.content == "lost" && before == 0 { Err(unknown) } else { Ok(()) })
+    });
+    world.say("lost", "lost").await;
+    for number in 0..18 {
+        world.say(&format!("chat {number}"), "x").await;
+    }
+    world.until("asked again", || world.fini.asked_at("lost").len() == 2).await;
+    assert!(world.fini.lists.load(Ordering::SeqCst) >= 2, "asked again without a look at {}", world.now());
 }
 
 #[tokio::test(start_paused = true)]

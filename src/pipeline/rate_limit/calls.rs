@@ -28,7 +28,6 @@ pub enum Priority {
     Turn,
     /// What became of a call, and the ids of new conversations.
     LookUp,
-    LateEvent,
     Export,
 }
 
@@ -39,7 +38,6 @@ impl Priority {
         match self {
             Self::Turn => 100,
             Self::LookUp => 90,
-            Self::LateEvent => 80,
             Self::Export => 60,
         }
     }
