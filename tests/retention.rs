@@ -112,7 +112,7 @@ async fn a_text_and_an_error_that_quotes_it_are_in_no_live_row() {
     let client = server().connect(&name).await;
     let dump = async || {
         let mut all = Vec::new();
-        for table in ["meta", "lanes", "schedule", "messages", "turns", "conversations", "parts"] {
+        for table in ["meta", "lanes", "due_lanes", "messages", "turns", "conversations", "parts"] {
             for row in client.query(&format!("SELECT t::text FROM fini_bridge.{table} AS t"), &[]).await.unwrap() {
                 all.extend(row.get::<_, String>(0).into_bytes());
             }

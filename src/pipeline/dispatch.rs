@@ -216,7 +216,14 @@ impl<W: Worker> Pool<W> {
 
     /// Takes what is due, as far as there is room, and tells when to look again at the latest.
     async fn look(self: &Arc<Self>, membership: &Arc<Membership>) -> Result<Option<Duration>, StoreError> {
-        membership.fresh().await;
+        tokio::select! {
+            biased;
+            () = membership.fresh() => {}
+            // The store may be away for long: whoever ends doesn't wait for it.
+            () = self.drain.cancelled() => {
+                return Err(StoreError::Unavailable("this process could not say that it lives".to_owned()));
+            }
+        }
         *self.next_due.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let groups = self.worker.groups();
         let opens = groups.iter().filter_map(|group| group.opens_in()).min();

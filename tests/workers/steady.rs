@@ -55,10 +55,7 @@ macro_rules! pass_on {
             $(async fn $name(&self, $($arg: $type),*) -> Result<$value> {
                 let _busy = self.busy(stringify!($name));
                 self.check()?;
-                let done = self.inner.$name($($arg),*).await;
-                // The writer answers before it tells whom a commit concerns; it has done so by the next one.
-                let _ = self.inner.probe().await;
-                done
+                self.inner.$name($($arg),*).await
             })*
         }
     };

@@ -260,6 +260,9 @@ enum Ran {
     Spoilt(Undo),
 }
 
+/// `None`: one failed that had changed something.
+type RanSteps = rusqlite::Result<Option<Vec<News>>>;
+
 impl Transaction<'_> {
     /// What is to be told now that it is committed.
     fn run(&self, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<Vec<News>> {
@@ -283,7 +286,7 @@ impl Transaction<'_> {
     fn attempt(
         &self,
         batch: &mut [Box<dyn Job>],
-        steps: fn(&Self, &mut [Box<dyn Job>], &mut Undo) -> rusqlite::Result<Option<Vec<News>>>,
+        steps: fn(&Self, &mut [Box<dyn Job>], &mut Undo) -> RanSteps,
     ) -> rusqlite::Result<Ran> {
         let mut undo = Undo::default();
         let ran = self.execute("BEGIN IMMEDIATE").and_then(|()| steps(self, batch, &mut undo));
@@ -297,7 +300,7 @@ impl Transaction<'_> {
         }
     }
 
-    fn plainly(&self, batch: &mut [Box<dyn Job>], undo: &mut Undo) -> rusqlite::Result<Option<Vec<News>>> {
+    fn plainly(&self, batch: &mut [Box<dyn Job>], undo: &mut Undo) -> RanSteps {
         let mut news = Vec::new();
         for job in batch {
             let changes = self.connection.total_changes();
@@ -318,7 +321,7 @@ impl Transaction<'_> {
         Ok(Some(news))
     }
 
-    fn each_in_a_savepoint(&self, batch: &mut [Box<dyn Job>], undo: &mut Undo) -> rusqlite::Result<Option<Vec<News>>> {
+    fn each_in_a_savepoint(&self, batch: &mut [Box<dyn Job>], undo: &mut Undo) -> RanSteps {
         let mut news = Vec::new();
         for job in batch {
             self.execute("SAVEPOINT job")?;
