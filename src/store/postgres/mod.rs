@@ -39,14 +39,15 @@ use self::link::{Connector, Pool, Sizes};
 pub use self::older_replicas::OlderReplica;
 pub use self::open::OpenError;
 use self::tx::Statements;
+use super::budgets::{Grant, Spending};
 use super::retention::ROWS_AT_ONCE;
 use super::sql::wakeups::Joined;
-use super::sql::{Tx as _, conversations, leases, outbox, queries, responses, retention, retry, turns};
+use super::sql::{Tx as _, budgets, conversations, leases, outbox, queries, responses, retention, retry, turns};
 use super::{
-    Accepted, Admission, Adopted, AfterSend, AfterTurn, AnswerPart, AnswerState, Call, Conversation, Conversations,
-    Discarded, Dispatcher, Due, Filter, Heartbeat, Inbox, LaneState, LaneView, Lease, LeaseRequest, Leases, LookupNote,
-    MessageDetails, Mode, NewItem, Next, Operations, Outbox, PendingPart, Removed, Replica, Responses, Result,
-    Retention, Retried, SendEnd, Stats, StoreError, Turn, TurnEnd, Turns, WorkKind,
+    Accepted, Admission, Adopted, AfterSend, AfterTurn, AnswerPart, AnswerState, Budgets, Call, Conversation,
+    Conversations, Discarded, Dispatcher, Due, Filter, Heartbeat, Inbox, LaneState, LaneView, Lease, LeaseRequest,
+    Leases, LookupNote, MessageDetails, Mode, NewItem, Next, Operations, Outbox, PendingPart, Removed, Replica,
+    Responses, Result, Retention, Retried, SendEnd, Stats, StoreError, Turn, TurnEnd, Turns, WorkKind,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
@@ -338,5 +339,12 @@ impl Operations for Postgres {
             pruned: self.prune(retention.keep).await?,
             forgotten: self.forget(retention.forget).await?,
         })
+    }
+}
+
+#[async_trait]
+impl Budgets for Postgres {
+    async fn spend(&self, spending: &Spending) -> Result<Vec<Grant>> {
+        self.core.write(|tx| budgets::spend(tx, spending).boxed()).await
     }
 }
