@@ -284,7 +284,10 @@ async fn a_reset_word_counts_once_wherever_the_process_dies() {
         for (name, value) in &signed.headers {
             request = request.header(name, value);
         }
-        assert_eq!(request.send().await.unwrap().status(), 200);
+        // It may die before its answer leaves. The message is delivered again in any case.
+        if let Ok(answer) = request.send().await {
+            assert_eq!(answer.status(), 200);
+        }
         eventually("it dies", SOON, async || dying.has_ended().then_some(())).await;
         world.serve().await;
         world.deliver("bridge", senders::bridge_message("c", "m2", "new chat")).await;

@@ -139,3 +139,38 @@ async fn a_429_of_one_telegram_chat_holds_up_no_other() {
     }
     world.until(4, MessageState::Done).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_an_export_and_a_restart_keep_a_keys_rate_together() {
+    let url = database::server().url(&database::server().database().await);
+    let rate = "[fini]\nrate = \"40/10s\"\n";
+    let mut fleet = Fleet::start(2, Stores::Shared(url), &format!("{rate}{CHANNELS}")).await;
+    let begun = jiff::Timestamp::now().as_millisecond();
+    for number in 0..60 {
+        let signed = senders::bridge_message(&format!("chat-{number}"), &format!("m{number}"), "hello");
+        let address = fleet.addresses()[number % 2];
+        let mut request = fleet.world.http.post(format!("http://{address}/webhooks/bridge")).body(signed.body);
+        for (name, value) in signed.headers {
+            request = request.header(name, value);
+        }
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    }
+    let export = {
+        let (config, folder) = (fleet.world.config_path(), fleet.world.folder.path().to_owned());
+        std::thread::spawn(move || support::run(&["export", "--config", config.to_str().unwrap()], &folder))
+    };
+    let asked = fleet.world.fini.ledger().ask_calls;
+    fleet.kill(1);
+    fleet.serve(1).await;
+    fleet.world.until(60, MessageState::Done).await;
+    let exported = export.join().unwrap();
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    assert!(asked < 60, "the rate is not met before the crash");
+    let ledger = fleet.world.fini.ledger();
+    assert!(ledger.list_calls > 0 && ledger.calls.len() > 60, "{} calls", ledger.calls.len());
+    for (number, call) in ledger.calls.iter().enumerate() {
+        // 5 % below 40.
+        let earliest = 10_000 * i64::try_from(number / 38).unwrap();
+        assert!(call.at - begun >= earliest, "call {number} came after {} ms, before {earliest}", call.at - begun);
+    }
+}

@@ -90,6 +90,8 @@ macro_rules! promises {
 mod actors;
 #[path = "store/answers.rs"]
 mod answers;
+#[path = "store/budgets.rs"]
+mod budgets;
 #[path = "store/conversations.rs"]
 mod conversations;
 #[path = "support/database.rs"]

@@ -19,7 +19,7 @@ use crate::fini;
 use crate::http::Http;
 use crate::pipeline::channel::Channel;
 use crate::pipeline::inbox::Inbox;
-use crate::pipeline::rate_limit::RateLimiter;
+use crate::pipeline::rate_limit::{CallBudget, RateLimiter};
 use crate::pipeline::response_waiters::ResponseWaiters;
 use crate::pipeline::{DELIVERIES_AT_ONCE, Deps, FiniKey, Pipeline};
 use crate::platform::Platform;
@@ -93,7 +93,7 @@ impl Gateway {
         let metrics = Arc::new(Metrics::default());
         let readiness = Readiness::new(store.clone());
         let replicas = watch::Sender::new(1);
-        let (keys, channels) = compose(settings, connectors, &http, &clock, &replicas.subscribe())?;
+        let (keys, channels) = compose(settings, connectors, &http, &clock, &replicas.subscribe(), &store)?;
         let calls = keys.iter().map(|key| key.max_in_flight).fold(0, usize::saturating_add);
         let outgoing = calls.saturating_add(channels.len().saturating_mul(DELIVERIES_AT_ONCE));
         let max_connections = settings.server.max_connections;
@@ -260,6 +260,7 @@ fn compose(
     http: &Http,
     clock: &Arc<dyn Clock>,
     replicas: &watch::Receiver<u32>,
+    store: &Arc<dyn Store>,
 ) -> anyhow::Result<(Vec<FiniKey>, Channels)> {
     let mut secrets: Vec<&Secret> = Vec::new();
     let mut channels = BTreeMap::new();
@@ -287,8 +288,10 @@ fn compose(
         };
         channels.insert(name.clone(), Arc::new(channel));
     }
+    let rate = settings.fini.rate.0;
     let keys = secrets.into_iter().map(|secret| FiniKey {
         client: Arc::new(fini_client(settings, secret, http, clock)),
+        budget: CallBudget::new(rate, secret, store.clone()),
         settle: settings.fini.settle.0,
         max_in_flight: usize::try_from(settings.fini.max_in_flight).unwrap_or(usize::MAX),
     });

@@ -10,6 +10,7 @@ pub struct Workspace {
     /// The configuration's key that holds the Fini key: a person knows the secret by this name.
     pub name: String,
     pub client: Client,
+    pub key: Secret,
     /// The channels that this key answers.
     pub channels: Vec<ChannelName>,
 }
@@ -22,7 +23,7 @@ pub fn workspaces(loaded: &Loaded) -> Result<Vec<Workspace>, Failure> {
         Some(at) => at,
         None => {
             let client = fini_client(settings, key, &loaded.http, &loaded.clock);
-            found.push((key, Workspace { name, client, channels: Vec::new() }));
+            found.push((key, Workspace { name, client, key: key.clone(), channels: Vec::new() }));
             found.len() - 1
         }
     };

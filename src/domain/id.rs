@@ -84,6 +84,10 @@ text_id!(
     AttributesRef, shown
 );
 text_id!(
+    /// What all who share a store spend together: 32 hex digits of an HMAC whose key is the credential.
+    BudgetKey, shown
+);
+text_id!(
     /// Who holds a lease: one running process.
     Owner, shown
 );

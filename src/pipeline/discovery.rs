@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::Deps;
 use super::mapping::Mapping;
 use super::plan::REFERENCE_ATTRIBUTE;
+use super::rate_limit::Priority;
 use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
 use crate::domain::id::{BotId, EventId, LaneId};
@@ -68,6 +69,8 @@ struct State {
     refused: HashSet<ConversationKey>,
     /// The key may not list: nobody waits before this has passed.
     list_refused: Option<Instant>,
+    /// The next call waits for the rate since then. That is no look.
+    waits_since: Option<Instant>,
 }
 
 /// The search for one Fini key.
@@ -109,7 +112,9 @@ impl Discovery {
         });
         wanted.asked_for = now;
         wanted.conversation = conversation;
-        let search = Search::Looking { looks: wanted.looks, looked: now.saturating_duration_since(wanted.begun) };
+        let (looks, begun) = (wanted.looks, wanted.begun);
+        let looked = state.waits_since.unwrap_or(now).saturating_duration_since(begun);
+        let search = Search::Looking { looks, looked };
         drop(state);
         if new {
             self.wake.notify_one();
@@ -242,7 +247,16 @@ impl Discovery {
         let Some(key) = self.deps.keys.get(self.key) else {
             return Err(ReadError::NoAnswer("no such key".to_owned()));
         };
+        let since = Instant::now();
+        if let Ok(mut state) = self.state.lock() {
+            state.waits_since = Some(since);
+        }
+        let _permit = key.budget.acquire(Priority::LookUp).await;
         let begun = Instant::now();
+        if let Ok(mut state) = self.state.lock() {
+            state.waits_since = None;
+            state.wanted.values_mut().for_each(|wanted| wanted.begun += begun.duration_since(since));
+        }
         let page = key.client.list_conversations(query).await;
         let outcome = page.as_ref().map_or_else(ReadError::code, |_| "ok");
         self.deps.metrics.fini_call("list_conversations", outcome, begun.elapsed());

@@ -64,6 +64,11 @@ impl ActiveLane {
         self.stop.is_cancelled()
     }
 
+    /// Waits for something that need not be waited for once nothing new shall begin.
+    pub async fn unless_stopping<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+        self.stop.run_until_cancelled(wait).await
+    }
+
     /// After a step that the store could not do: the lane stays in hand, and the step is done again. While this process
     /// ends, whoever takes over does it.
     pub async fn store_is_away(&self, error: StoreError, attempt: u32) -> Result<(), StoreError> {

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::FiniKey;
 use super::breaker::CircuitBreaker;
 use super::discovery::{Discovery, LIST_REACH, Search};
+use super::dispatch::ActiveLane;
 use super::mapping::Mapping;
+use super::rate_limit::Priority;
 use crate::domain::clock::Timestamp;
-use crate::domain::id::{InteractionId, LaneId};
+use crate::domain::id::InteractionId;
 use crate::domain::message::Role;
-use crate::fini::{Api, Conversation, Event, EventRole, Query, ReadError};
+use crate::fini::{Conversation, Event, EventRole, Query, ReadError};
 use crate::store::{self, LookupNote, Store, StoreError, Turn, TurnState};
 use crate::telemetry::Metrics;
 
@@ -38,12 +41,12 @@ pub enum Found {
 /// What a look needs.
 pub struct Deps<'a> {
     pub store: &'a dyn Store,
-    pub client: &'a dyn Api,
+    pub lane: &'a ActiveLane,
+    pub key: &'a FiniKey,
     pub breaker: &'a CircuitBreaker,
     pub discovery: &'a Discovery,
     pub mapping: &'a Mapping,
     pub metrics: &'a Metrics,
-    pub settle: Duration,
 }
 
 /// Looked often and long enough to believe that nothing came of the call. `answered`: Fini is done with it, and only a
@@ -52,7 +55,8 @@ fn is_over(settle: Duration, answered: bool, looks: u32, elapsed: Duration) -> b
     looks >= 2 && elapsed >= if answered { ANSWERED.min(settle) } else { settle }
 }
 
-pub async fn lookup(deps: &Deps<'_>, lane: LaneId, turn: &Turn, now: Timestamp) -> Result<Found, StoreError> {
+pub async fn lookup(deps: &Deps<'_>, turn: &Turn, now: Timestamp) -> Result<Found, StoreError> {
+    let (lane, settle) = (deps.lane.lease.lane, deps.key.settle);
     let (asked_at, since, answered, looks) = match turn.state {
         TurnState::Unknown { asked_at, since, answered, looks } => (asked_at, since, answered, looks),
         // The process died with the call open: it was cut no later than now.
@@ -63,14 +67,14 @@ pub async fn lookup(deps: &Deps<'_>, lane: LaneId, turn: &Turn, now: Timestamp) 
         return Ok(Found::Nothing { new_conversation: false });
     };
     let elapsed = now.since(since);
-    let settled = elapsed >= deps.settle;
+    let settled = elapsed >= settle;
 
     let Some(id) = conversation.interaction_id.clone() else {
         // A conversation that nobody can find is not guessed at: another one begins. The time in which nobody
         // looked (this process wasn't there, or was told to wait) doesn't count.
         let is_over = match deps.discovery.want(conversation) {
             Search::Looking { looks, looked } => {
-                is_over(deps.settle, answered, looks, elapsed) || settled && looked >= deps.settle
+                is_over(settle, answered, looks, elapsed) || settled && looked >= settle
             }
             Search::Unfindable => answered || settled,
         };
@@ -82,13 +86,16 @@ pub async fn lookup(deps: &Deps<'_>, lane: LaneId, turn: &Turn, now: Timestamp) 
     };
     deps.mapping.insert(lane, turn.generation, id.clone()).await;
 
+    let Some(_permit) = deps.lane.unless_stopping(deps.key.budget.acquire(Priority::LookUp)).await else {
+        return Ok(Found::NothingYet(LookupNote::Unchanged));
+    };
     let begun = Instant::now();
-    let mut read = deps.client.get_conversation(&id).await;
+    let mut read = deps.key.client.get_conversation(&id).await;
     let outcome = read.as_ref().map_or_else(ReadError::code, |_| "ok");
     deps.metrics.fini_call("get_conversation", outcome, begun.elapsed());
     if matches!(read, Err(ReadError::Failed { .. })) && looks >= 1 {
         // Twice in a row: it may have vanished. What the list still shows has not, and stands there whole.
-        read = match listed(deps.client, &id, &conversation, now).await {
+        read = match listed(deps, &id, &conversation, now).await {
             Ok(Listed::Not) => return Ok(Found::Nothing { new_conversation: true }),
             Ok(Listed::Shown(shown)) => Ok(shown),
             Ok(Listed::CannotTell) | Err(_) => return Ok(Found::NothingYet(LookupNote::Missed)),
@@ -106,7 +113,7 @@ pub async fn lookup(deps: &Deps<'_>, lane: LaneId, turn: &Turn, now: Timestamp) 
                 events: shown_from_question(&shown, &conversation, turn, asked_at),
             },
             Some(_) => Found::NothingYet(LookupNote::Unchanged),
-            None if is_over(deps.settle, answered, looks + 1, elapsed) => Found::Nothing { new_conversation: false },
+            None if is_over(settle, answered, looks + 1, elapsed) => Found::Nothing { new_conversation: false },
             None => Found::NothingYet(LookupNote::Missed),
         }),
         Err(ReadError::Failed { .. }) => Ok(Found::NothingYet(LookupNote::Missed)),
@@ -174,7 +181,7 @@ enum Listed {
 /// Whether List still shows a conversation. It is sorted by its latest message, so nothing older than the
 /// conversation's beginning has to be read.
 async fn listed(
-    client: &dyn Api,
+    deps: &Deps<'_>,
     id: &InteractionId,
     known: &store::Conversation,
     now: Timestamp,
@@ -182,7 +189,10 @@ async fn listed(
     let began = known.first_event_at.or(known.asked_at).unwrap_or(now).minus(SKEW);
     let mut query = Query { since: Some(began.max(now.minus(LIST_REACH))), limit: Some(100), ..Query::default() };
     for _ in 0..MOST_PAGES {
-        let page = client.list_conversations(&query).await?;
+        let Some(_permit) = deps.lane.unless_stopping(deps.key.budget.acquire(Priority::LookUp)).await else {
+            return Ok(Listed::CannotTell);
+        };
+        let page = deps.key.client.list_conversations(&query).await?;
         if let Some(shown) = page.conversations.into_iter().find(|shown| shown.id == *id) {
             return Ok(Listed::Shown(shown));
         }

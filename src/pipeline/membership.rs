@@ -63,11 +63,12 @@ pub async fn keep_alive(
         let begun = Instant::now();
         match Replica::heartbeat(store.as_ref(), &membership.owner).await {
             Ok(Heartbeat::Alive { replicas: alive }) => {
+                // Before the first lease: what is sent in it is within this process's share.
+                replicas.send_if_modified(|known| std::mem::replace(known, alive) != alive);
                 if !std::mem::replace(&mut has_joined, true) {
                     store.join(&membership.owner, dispatcher(membership.clone()));
                 }
                 membership.heard.send_replace(Some(begun));
-                replicas.send_if_modified(|known| std::mem::replace(known, alive) != alive);
                 is_away = false;
             }
             Ok(Heartbeat::Lost) => {

@@ -40,6 +40,7 @@ use crate::telemetry::Metrics;
 use channel::Channel;
 use dispatch::{Pool, Pools, StoreDispatcher};
 use membership::Membership;
+use rate_limit::CallBudget;
 use response_waiters::ResponseWaiters;
 
 pub use delivery::DELIVERIES_AT_ONCE;
@@ -53,6 +54,8 @@ pub struct FiniKey {
     pub client: Arc<dyn fini::Api>,
     pub settle: Duration,
     pub max_in_flight: usize,
+    /// `fini.rate`
+    pub budget: CallBudget,
 }
 
 /// What the workers live on.

@@ -2,12 +2,10 @@
 //! outbox. Each step is written down before the next one begins, so that another process can go on from it.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde_json::{Map, Value};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
@@ -22,6 +20,7 @@ use super::lookup::{self, lookup};
 use super::mapping::Mapping;
 use super::people::sender_ref;
 use super::plan::{self, Ending, Plan, REFERENCE_ATTRIBUTE};
+use super::rate_limit::{Permit, Priority, SlidingWindow};
 use super::replies;
 use super::retry::{backoff, retry_until_written};
 use super::typing::with_typing;
@@ -31,6 +30,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::failpoint;
 use crate::domain::id::{ChannelName, SenderRef, TurnId};
 use crate::domain::message::{Reply, Role};
+use crate::domain::span::Rate;
 use crate::fini::{Ask, AskError, Event, Target};
 use crate::store::{
     Admission, AfterTurn, Call, Conversation, EXPIRED, Head, LaneView, LookupNote, Next, StoreError, Turn, TurnEnd,
@@ -46,7 +46,9 @@ const RECIPIENT_LOOK: Duration = Duration::from_secs(2);
 const NO_CHANNEL: Duration = Duration::from_secs(60);
 /// A question that waits for longer than this is logged, a few chats a minute: in an outage all of them wait.
 const LATE: Duration = Duration::from_secs(60);
-const LATE_LINES: Quota = Quota::per_minute(NonZeroU32::new(6).unwrap());
+const LATE_LINES: Rate = Rate { count: 6, per: Duration::from_secs(60) };
+/// A turn that waited for longer until it may ask looks first what came meanwhile.
+const PLAN_ANEW: Duration = Duration::from_secs(1);
 
 pub struct Turns {
     deps: Arc<Deps>,
@@ -57,7 +59,7 @@ pub struct Turns {
     /// no more than one too many through.
     budgets: BTreeMap<ChannelName, Mutex<()>>,
     poison: PoisonTracker,
-    late_lines: DefaultDirectRateLimiter,
+    late_lines: std::sync::Mutex<SlidingWindow>,
     started: Instant,
 }
 
@@ -72,6 +74,16 @@ struct Step<'s> {
     now: Timestamp,
     /// Which conversation of the chat is current.
     generation: u32,
+}
+
+/// What a task knows of its lane from one step to the next.
+#[derive(Default)]
+struct Carried {
+    /// The turn whose call was about to be written down when the store went away. It hasn't left, whatever the store
+    /// says.
+    uncalled: Option<TurnId>,
+    /// For the call of the next step.
+    permit: Option<Permit>,
 }
 
 /// What there is to do next. `None`: the lane has been given back.
@@ -92,10 +104,10 @@ impl Worker for Turns {
             Head::Turns(view) => Some(view),
             Head::Unread | Head::Parts { .. } => None,
         };
-        let mut uncalled = None;
+        let mut carried = Carried::default();
         let mut attempt = 0;
         loop {
-            match self.step(lane, view.take(), &mut uncalled).await {
+            match self.step(lane, view.take(), &mut carried).await {
                 Ok(None) => return Ok(()),
                 Ok(next) => (view, attempt) = (next, 0),
                 Err(error) => {
@@ -126,25 +138,18 @@ impl Turns {
             groups,
             budgets,
             poison: PoisonTracker::new(),
-            late_lines: RateLimiter::direct(LATE_LINES),
+            late_lines: std::sync::Mutex::default(),
             started: Instant::now(),
         }
     }
 
-    /// `uncalled`: the turn whose call this task was about to write down when the store went away. It hasn't left,
-    /// whatever the store says.
-    async fn step(
-        &self,
-        lane: &ActiveLane,
-        view: NextView,
-        uncalled: &mut Option<TurnId>,
-    ) -> Result<NextView, StoreError> {
+    async fn step(&self, lane: &ActiveLane, view: NextView, carried: &mut Carried) -> Result<NextView, StoreError> {
+        let permit = carried.permit.take();
         let Some(channel) = self.deps.channels.get(&lane.lease.channel) else {
             return self.release(lane, Next::After(NO_CHANNEL)).await;
         };
-        let when_needed = Next::WhenNeeded { merge_window: channel.conversations.merge_window.0 };
         if lane.is_stopping() {
-            return self.release(lane, when_needed).await;
+            return self.release(lane, when_needed(channel)).await;
         }
         let mut view = match view {
             Some(view) => *view,
@@ -157,17 +162,17 @@ impl Turns {
         };
         let step = Step { lane, channel, key, group, discovery, now: view.now, generation: view.generation };
         if let Some(turn) = &mut view.turn {
-            if *uncalled == Some(turn.id) && matches!(turn.state, TurnState::Asking { .. }) {
+            if carried.uncalled == Some(turn.id) && matches!(turn.state, TurnState::Asking { .. }) {
                 turn.state = TurnState::Open;
             }
             self.log_if_late(&step, turn);
         }
         match plan::plan(view, channel) {
-            Plan::Idle => self.release(lane, when_needed).await,
+            Plan::Idle => self.release(lane, when_needed(channel)).await,
             Plan::AwaitRecipient => self.release(lane, Next::After(RECIPIENT_LOOK)).await,
             Plan::End(turn, ending) => self.end(&step, &turn, ending, &[]).await,
-            Plan::Ask(turn) => self.ask(&step, turn, uncalled).await,
-            Plan::Reconcile(turn) => self.reconcile(&step, turn, uncalled).await,
+            Plan::Ask(turn) => self.ask(&step, turn, permit, carried).await,
+            Plan::Reconcile(turn) => self.reconcile(&step, turn, carried).await,
         }
     }
 
@@ -178,7 +183,8 @@ impl Turns {
     /// Says why a chat waits, which nothing else in the log may tell.
     fn log_if_late(&self, step: &Step<'_>, turn: &Turn) {
         let waits = step.now.since(turn.received_at);
-        if waits < LATE || self.late_lines.check().is_err() {
+        let may_log = || self.late_lines.lock().is_ok_and(|mut lines| lines.try_spend(LATE_LINES, Instant::now()));
+        if waits < LATE || !may_log() {
             return;
         }
         let why = match turn.state {
@@ -196,7 +202,8 @@ impl Turns {
         &self,
         step: &Step<'_>,
         mut turn: Turn,
-        uncalled: &mut Option<TurnId>,
+        permit: Option<Permit>,
+        carried: &mut Carried,
     ) -> Result<NextView, StoreError> {
         let (lane, channel) = (step.lane, step.channel);
         let deps = conversation_choice::Deps {
@@ -226,7 +233,22 @@ impl Turns {
         let call =
             Call { reference: noted, sender_ref: self.counts_for(step, &turn), limits: channel.conversations.limits() };
         failpoint::reach("turn.planned");
-        *uncalled = Some(turn.id);
+        let mut permit = match permit {
+            Some(permit) => permit,
+            None => {
+                let begun = Instant::now();
+                let Some(permit) = lane.unless_stopping(step.key.budget.acquire(Priority::Turn)).await else {
+                    // Nothing is written down yet: another replica may wait just as well.
+                    return self.release(lane, when_needed(channel)).await;
+                };
+                if begun.elapsed() > PLAN_ANEW && matches!(turn.state, TurnState::New | TurnState::Open) {
+                    carried.permit = Some(permit);
+                    return self.deps.store.lane_view(&lane.lease).await.map(|view| Some(Box::new(view)));
+                }
+                permit
+            }
+        };
+        carried.uncalled = Some(turn.id);
         let mut user_attributes = match self.begin_call(step, &turn, &call).await? {
             Admission::Admitted { shared: true } => Map::new(),
             Admission::Admitted { shared: false } => turn.user_attributes.clone(),
@@ -237,7 +259,11 @@ impl Turns {
             self.deps.metrics.conversation(channel.name.as_str(), "abandoned");
         }
         lane.fresh().await;
-        *uncalled = None;
+        while !permit.is_fresh() {
+            permit = step.key.budget.acquire(Priority::Turn).await;
+            lane.fresh().await;
+        }
+        carried.uncalled = None;
 
         user_attributes.insert(REFERENCE_ATTRIBUTE.to_owned(), Value::String(reference));
         let ask = Ask {
@@ -318,23 +344,18 @@ impl Turns {
         Ok(None)
     }
 
-    async fn reconcile(
-        &self,
-        step: &Step<'_>,
-        mut turn: Turn,
-        uncalled: &mut Option<TurnId>,
-    ) -> Result<NextView, StoreError> {
+    async fn reconcile(&self, step: &Step<'_>, mut turn: Turn, carried: &mut Carried) -> Result<NextView, StoreError> {
         failpoint::reach("lookup.begun");
         let deps = lookup::Deps {
             store: self.deps.store.as_ref(),
-            client: step.key.client.as_ref(),
+            lane: step.lane,
+            key: step.key,
             breaker: &step.group.breaker,
             discovery: step.discovery,
             mapping: &self.mapping,
             metrics: &self.deps.metrics,
-            settle: step.key.settle,
         };
-        let found = lookup(&deps, step.lane.lease.lane, &turn, step.now).await?;
+        let found = lookup(&deps, &turn, step.now).await?;
         failpoint::reach("lookup.found");
         let age = plan::age(turn.received_at, turn.dormant, step.channel, step.now);
         match resolve(found, &turn, age, step.now, step.key.settle, step.channel) {
@@ -360,7 +381,7 @@ impl Turns {
                     self.deps.metrics.conversation(step.channel.name.as_str(), "replaced");
                     turn.generation += 1;
                 }
-                self.ask(step, turn, uncalled).await
+                self.ask(step, turn, None, carried).await
             }
         }
     }
@@ -478,4 +499,8 @@ impl Turns {
         }
         Ok((next, end))
     }
+}
+
+fn when_needed(channel: &Channel) -> Next {
+    Next::WhenNeeded { merge_window: channel.conversations.merge_window.0 }
 }

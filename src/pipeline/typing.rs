@@ -18,12 +18,14 @@ pub async fn with_typing<T>(channel: &Channel, lane: LaneId, turn: &Turn, answer
     }
 }
 
-/// Signs take only what the channel's pace leaves over.
+/// Signs take only what the channel's pace leaves over: one that finds nothing is tried again before long.
 async fn keep_typing(channel: &Channel, lane: LaneId, turn: &Turn, lasts: Duration) -> Infallible {
     loop {
         if channel.limiter.acquire_spare(lane) {
             channel.platform.typing(&turn.address).await;
+            tokio::time::sleep(lasts).await;
+        } else {
+            tokio::time::sleep(lasts / 4).await;
         }
-        tokio::time::sleep(lasts).await;
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! A store knows neither Fini's nor a platform's shapes: addresses, parts and events are JSON to it.
 
+pub mod budgets;
 mod column;
 mod lane;
 pub mod postgres;
@@ -28,6 +29,7 @@ use serde::Deserialize;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
 use crate::domain::message::{Address, ReportOutcome, Reported};
+pub use budgets::Budgets;
 pub use retention::{EXPIRED, Removed, Retention};
 pub use types::*;
 
@@ -69,9 +71,9 @@ pub enum Mode {
 }
 
 /// Everything that a gateway needs of its store. Whoever needs less takes less.
-pub trait Store: Replica + Inbox + Leases + Turns + Conversations + Outbox + Responses + Operations {}
+pub trait Store: Replica + Inbox + Leases + Turns + Conversations + Outbox + Responses + Operations + Budgets {}
 
-impl<S: Replica + Inbox + Leases + Turns + Conversations + Outbox + Responses + Operations> Store for S {}
+impl<S: Replica + Inbox + Leases + Turns + Conversations + Outbox + Responses + Operations + Budgets> Store for S {}
 
 /// This process as one of those that share the store.
 #[async_trait]

@@ -8,11 +8,11 @@ use super::database::server;
 use super::{CHANNELS, MESSAGES, World, answer};
 
 /// Of a message in a new chat, beside BEGIN, SET LOCAL and COMMIT, and beside what is done every second anyway.
-const STATEMENTS: f64 = 135.0;
-const TRANSACTIONS: f64 = 34.0;
+const STATEMENTS: f64 = 16.0;
+const TRANSACTIONS: f64 = 5.5;
 /// A second, with nothing to do.
-const IDLE_STATEMENTS: f64 = 13.0;
-const IDLE_TRANSACTIONS: f64 = 5.0;
+const IDLE_STATEMENTS: f64 = 4.0;
+const IDLE_TRANSACTIONS: f64 = 4.0;
 const IDLE: Duration = Duration::from_secs(5);
 /// What follows an answer.
 const AFTERWARDS: Duration = Duration::from_secs(3);

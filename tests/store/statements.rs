@@ -7,8 +7,8 @@ use fini_bridge::domain::id::{ChannelName, LaneId, MessageId, SenderRef, TurnId}
 use fini_bridge::domain::span::Rate;
 use fini_bridge::store::postgres::Postgres;
 use fini_bridge::store::{
-    Admission, AfterSend, AfterTurn, Call, Dispatcher, Head, LaneState, LaneView, LeasedLane, Limits, Outbox, Permit,
-    Replica, Turn, TurnState, Turns, WorkKind,
+    Admission, AfterSend, AfterTurn, Call, Dispatcher, Head, Inbox, LaneState, LaneView, LeasedLane, Limits, NewItem,
+    Outbox, Permit, Replica, Turn, TurnState, Turns, WorkKind,
 };
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
@@ -150,4 +150,32 @@ async fn store_snapshot(beside: &Client) -> Client {
     let client = crate::database::server().connect(&database).await;
     client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").await.unwrap();
     client
+}
+
+/// Lanes that waited for room were due for a while: the index by which looks find them keeps their entries.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_due_an_hour_ago_costs_a_look_nothing_under_an_open_snapshot() {
+    let (store, client) = real_time().await;
+    client.batch_execute("CREATE EXTENSION pg_stat_statements").await.unwrap();
+    let snapshot = store_snapshot(&client).await;
+    let first = pages_of_a_look(&store, &client).await;
+    for number in 0..2000 {
+        let items = (0..2)
+            .map(|place| NewItem::Message(Box::new(message(&format!("chat-{number}"), &format!("{number}-{place}")))));
+        store.accept(items.collect()).await.unwrap();
+        if number % 100 == 99 {
+            assert_eq!(lease_all(store.as_ref(), WorkKind::Turns).await.len(), 100);
+        }
+    }
+    let before = pages_of_a_look(&store, &client).await;
+    let later = "CREATE OR REPLACE FUNCTION fini_bridge.now_ms() RETURNS bigint LANGUAGE sql VOLATILE AS
+        $$ SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint + 3600000 $$";
+    client.batch_execute(later).await.unwrap();
+    nothing_due(store.as_ref(), WorkKind::Turns).await;
+    let last = pages_of_a_look(&store, &client).await;
+    println!(
+        "pages of an empty look: {first}; {before} beside 2000 lanes that were due just now; {last} an hour later"
+    );
+    assert!(last <= first * 2.0, "{first} {last}");
+    snapshot.batch_execute("COMMIT").await.unwrap();
 }

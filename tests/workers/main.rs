@@ -252,6 +252,61 @@ async fn the_parts_of_a_channel_keep_its_pace() {
     assert!(world.now() < 6.0, "{}", world.now());
 }
 
+/// A Fini key with 19 calls a minute.
+async fn world_with_rate() -> World {
+    let rate = Some(Rate { count: 20, per: 60 * SECOND });
+    World::start_with(Setup { rate, ..Setup::default() }).await
+}
+
+/// All calls of the minute are made.
+async fn world_without_budget() -> World {
+    let world = world_with_rate().await;
+    for number in 0..19 {
+        world.say(&format!("chat {number}"), "x").await;
+    }
+    world.delivered(19).await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_rate_allows_no_look_no_question_is_taken_for_lost() {
+    let world = world_with_rate().await;
+    world.fini.answers(|asked, before| {
+        let unknown = AskError::Unknown { answered: false, reason: "timeout".to_owned() };
+        (Duration::ZERO, if asked.content == "lost" && before == 0 { Err(unknown) } else { Ok(()) })
+    });
+    world.say("lost", "lost").await;
+    for number in 0..18 {
+        world.say(&format!("chat {number}"), "x").await;
+    }
+    world.until("asked again", || world.fini.asked_at("lost").len() == 2).await;
+    let asked = world.fini.asked_at("lost");
+    assert!(asked[1] > 63.0, "asked again without a look before: {asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_while_a_question_waits_for_the_rate_belongs_to_it() {
+    let world = world_without_budget().await;
+    world.say("chat", "one").await;
+    tokio::time::sleep(10 * SECOND).await;
+    world.say("chat", "two").await;
+    world.delivered(20).await;
+    let last = world.fini.asked().pop().unwrap();
+    assert!(last.content == "one\ntwo" && last.at > 60.0 && last.at < 65.0, "{last:?}");
+    assert_eq!(world.fini.asked().len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_waits_for_the_rate_holds_up_no_drain_and_stays_for_another_replica() {
+    let world = world_without_budget().await;
+    let message = world.say("chat", "waits").await;
+    tokio::time::sleep(SECOND).await;
+    let begun = world.now();
+    assert!(world.pipeline.drain(30 * SECOND).await);
+    assert!(world.now() - begun < 2.0, "{}", world.now() - begun);
+    assert_eq!(world.details(message).await.state, MessageState::Received);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_being_answered_when_the_drain_begins_is_answered_and_posted_and_nothing_else_is_begun() {
     let world = World::start().await;

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use fini_bridge::domain::clock::Timestamp;
 use fini_bridge::domain::id::*;
 use fini_bridge::domain::message::{Address, ReportOutcome, Reported};
+use fini_bridge::store::budgets::{Grant, Spending};
 use fini_bridge::store::sqlite::Sqlite;
 use fini_bridge::store::*;
 
@@ -118,6 +119,10 @@ pass_on! { Outbox {
     fn begin_send(lease: &Lease, part: PartId) -> ();
     fn finish_send(lease: &Lease, part: PartId, end: &SendEnd, after: AfterSend) -> LaneState;
     fn moved(lease: &Lease, part: PartId, address: &Address) -> ();
+} }
+
+pass_on! { Budgets {
+    fn spend(spending: &Spending) -> Vec<Grant>;
 } }
 
 pass_on! { Responses {

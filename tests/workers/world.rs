@@ -10,11 +10,13 @@ use async_trait::async_trait;
 use fini_bridge::domain::clock::{Clock, Timestamp};
 use fini_bridge::domain::id::*;
 use fini_bridge::domain::message::*;
+use fini_bridge::domain::secret::Secret;
+use fini_bridge::domain::span::Rate;
 use fini_bridge::fini::{
     Api, Ask, AskError, Conversation as FiniConversation, Event, EventKind, EventRole, Page, Query, ReadError, Target,
 };
 use fini_bridge::pipeline::channel::{Accept, Channel, Conversations, Replies};
-use fini_bridge::pipeline::rate_limit::RateLimiter;
+use fini_bridge::pipeline::rate_limit::{CallBudget, RateLimiter};
 use fini_bridge::pipeline::response_waiters::ResponseWaiters;
 use fini_bridge::pipeline::{Deps, FiniKey, Pipeline};
 use fini_bridge::platform::{
@@ -48,12 +50,14 @@ pub struct World {
 pub struct Setup {
     pub max_in_flight: usize,
     pub pace: Pace,
+    /// Of calls to Fini.
+    pub rate: Option<Rate>,
     pub conversations: &'static str,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { max_in_flight: 64, pace: Pace { channel: None, chat: None }, conversations: "" }
+        Self { max_in_flight: 64, pace: Pace { channel: None, chat: None }, rate: None, conversations: "" }
     }
 }
 
@@ -82,7 +86,8 @@ impl World {
             keep: 30 * 24 * 3600 * SECOND,
             key: 0,
         };
-        let key = FiniKey { client: fini.clone(), settle: 4 * SECOND, max_in_flight: setup.max_in_flight };
+        let budget = CallBudget::new(setup.rate, &Secret::new("key"), store.clone());
+        let key = FiniKey { client: fini.clone(), settle: 4 * SECOND, max_in_flight: setup.max_in_flight, budget };
         let deps = Deps {
             store: store.clone(),
             channels: BTreeMap::from([(channel.name.clone(), Arc::new(channel))]),

@@ -11,14 +11,17 @@ mod walk;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::workspaces::{Workspace, advice, workspaces};
 use super::{ConfigPath, Failure, Outcome, load_quietly};
+use crate::app::gateway::open_store;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::BotId;
 use crate::fini::Query;
+use crate::pipeline::rate_limit::CallBudget;
+use crate::store::Mode;
 use out::Out;
 use rows::Format;
 use span::Span;
@@ -78,8 +81,17 @@ pub async fn run(arguments: Arguments) -> Outcome {
     let bar = progress(&span, arguments.out.is_some());
     let mut out = Out::open(arguments.out.as_deref(), arguments.format)?;
     let mut seen = Seen::default();
+    let rate = loaded.settings.fini.rate.0;
+    let store = match rate {
+        Some(_) => Some(open_store(&loaded.settings, Mode::Tool, loaded.clock.clone()).await.context(
+            "fini.rate is kept together with the gateway, in its store: run export where store.url leads to it, or write rate = \"none\"",
+        )?),
+        None => None,
+    };
     for workspace in workspaces {
-        let mut walk = Walk::new(workspace.client, &query, &span, begun);
+        let budget = store.as_ref().map(|store| CallBudget::new(rate, &workspace.key, store.clone()));
+        let budget = budget.unwrap_or_else(CallBudget::unlimited);
+        let mut walk = Walk::new(workspace.client, budget, &query, &span, begun);
         while let Some(page) = walk.next(&mut seen, &mut |wait| bar.set_message(wait.to_owned())).await? {
             page.iter().try_for_each(|conversation| out.write(conversation))?;
             // Whoever reads the other end of a pipe sees it grow.

@@ -17,6 +17,7 @@ use super::super::workspaces::advice;
 use super::span::Span;
 use crate::domain::clock::Timestamp;
 use crate::fini::{Client, Conversation, Page, Query, ReadError};
+use crate::pipeline::rate_limit::{CallBudget, Priority};
 
 /// The most that List conversations gives at once.
 const PAGE: u32 = 100;
@@ -53,6 +54,7 @@ pub fn latest(conversation: &Conversation) -> Option<Timestamp> {
 
 pub struct Walk {
     client: Client,
+    budget: CallBudget,
     query: Query,
     span: Span,
     begun: Timestamp,
@@ -107,9 +109,10 @@ impl Window {
 
 impl Walk {
     /// `begun`: when the export began.
-    pub fn new(client: Client, query: &Query, span: &Span, begun: Timestamp) -> Self {
+    pub fn new(client: Client, budget: CallBudget, query: &Query, span: &Span, begun: Timestamp) -> Self {
         Self {
             client,
+            budget,
             query: Query { limit: Some(PAGE), ..query.clone() },
             span: *span,
             begun,
@@ -220,6 +223,7 @@ impl Walk {
         let mut throttled = backoff(1000, 60_000, THROTTLED_AT_MOST);
         let mut failed = backoff(500, 10_000, FAILED_AT_MOST);
         loop {
+            let _permit = self.budget.acquire(Priority::Export).await;
             let error = match self.client.list_conversations(&query).await {
                 Ok(page) => return Ok(page),
                 Err(error) => error,
@@ -270,7 +274,7 @@ mod tests {
     fn walk(fini: &Running, days: u32) -> Walk {
         let until = SystemClock.now();
         let span = Span { since: until.minus(Duration::from_secs(u64::from(days) * 24 * 3600)), until };
-        Walk::new(client(fini), &Query::default(), &span, until)
+        Walk::new(client(fini), CallBudget::unlimited(), &Query::default(), &span, until)
     }
 
     /// What the walk finds, with `between` run after each page.

@@ -1,8 +1,11 @@
 //! How much goes out in a time, over all replicas together: parts and typing signs to a platform
 //! ([`RateLimiter`]), calls to Fini ([`CallBudget`]).
 
+mod calls;
 mod replicas;
 mod sends;
 mod window;
 
+pub use calls::{CallBudget, Permit, Priority};
 pub use sends::{RateLimiter, Wait};
+pub use window::SlidingWindow;

@@ -4,11 +4,10 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::Instant;
 
 use super::replicas::{Replicas, Share};
 use super::window::SlidingWindow;
@@ -19,8 +18,6 @@ use crate::platform::{Pace, ThrottleScope};
 /// Chats are looked through for those that sent nothing lately when there are twice as many as the last time, at least
 /// so many.
 const CHATS: usize = 1024;
-/// Who waits for long looks again after this: the share may have grown.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// There is no token now; about this long from now there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +27,6 @@ pub struct Wait(pub Duration);
 pub struct RateLimiter {
     pace: Pace,
     state: Mutex<State>,
-    /// Whoever waits for the channel's rate is served in the order of arrival.
-    queue: tokio::sync::Mutex<()>,
-    queued: AtomicUsize,
 }
 
 struct State {
@@ -46,28 +40,6 @@ struct State {
     throttled: Option<(LaneId, Instant)>,
 }
 
-/// What has to be waited for, and until when.
-enum Blocked {
-    Chat(Instant),
-    Channel(Instant),
-}
-
-/// Somebody in the queue.
-struct Queued<'q>(&'q AtomicUsize);
-
-impl<'q> Queued<'q> {
-    fn new(queued: &'q AtomicUsize) -> Self {
-        queued.fetch_add(1, Ordering::SeqCst);
-        Self(queued)
-    }
-}
-
-impl Drop for Queued<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 impl RateLimiter {
     /// `live`: how many replicas share the store, this one included.
     pub fn new(pace: Pace, live: watch::Receiver<u32>) -> Self {
@@ -79,7 +51,7 @@ impl RateLimiter {
             paused_until: None,
             throttled: None,
         };
-        Self { pace, state: Mutex::new(state), queue: tokio::sync::Mutex::default(), queued: AtomicUsize::new(0) }
+        Self { pace, state: Mutex::new(state) }
     }
 
     /// As many as come.
@@ -87,22 +59,17 @@ impl RateLimiter {
         Self::new(Pace { channel: None, chat: None }, watch::channel(1).1)
     }
 
-    /// Takes a token for a part, if there is one at this moment and nobody was here before.
+    /// Takes a token for a part, if there is one at this moment.
     pub fn try_acquire(&self, lane: LaneId) -> Result<(), Wait> {
         let now = Instant::now();
-        let queued = self.queued.load(Ordering::SeqCst);
         let Ok(mut state) = self.state.lock() else { return Ok(()) };
-        let blocked = if queued == 0 { state.take(self.pace, lane, now) } else { state.blocked(self.pace, lane, now) };
-        let until = match blocked {
-            None if queued == 0 => return Ok(()),
-            None => now,
-            Some(Blocked::Chat(until) | Blocked::Channel(until)) => until,
-        };
-        // Those in the queue come first.
-        let ahead = self.pace.channel.map_or(Duration::ZERO, |rate| {
-            rate.per.saturating_mul(u32::try_from(queued).unwrap_or(u32::MAX)) / rate.count.max(1)
-        });
-        Err(Wait(until.saturating_duration_since(now).saturating_add(ahead)))
+        match state.blocked(self.pace, lane, now) {
+            Some(until) => Err(Wait(until.saturating_duration_since(now))),
+            None => {
+                state.spend(self.pace, lane, now);
+                Ok(())
+            }
+        }
     }
 
     /// How many tokens of the channel are left at this moment.
@@ -129,32 +96,12 @@ impl RateLimiter {
         Some(until.saturating_duration_since(now))
     }
 
-    /// Waits for a token for a part. A chat that has to wait for its own rate stands in nobody's way.
-    pub async fn acquire(&self, lane: LaneId) {
-        loop {
-            while let Some(Blocked::Chat(until)) = self.blocked(lane) {
-                sleep_until(until).await;
-            }
-            let _queued = Queued::new(&self.queued);
-            let _first = self.queue.lock().await;
-            loop {
-                match self.take(lane) {
-                    None => return,
-                    Some(Blocked::Chat(_)) => break,
-                    Some(Blocked::Channel(until)) => {
-                        let _ = timeout(LOOK_AGAIN, sleep_until(until)).await;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes a token for a typing sign: only while nobody waits and half of the rate stays free for parts, of the
-    /// channel and of the chat, so that no part waits for a sign.
+    /// Takes a token for a typing sign: only while half of the rate stays free for parts, of the channel and of the
+    /// chat, so that no part waits for a sign.
     pub fn acquire_spare(&self, lane: LaneId) -> bool {
         let now = Instant::now();
         let Ok(mut state) = self.state.lock() else { return false };
-        self.queued.load(Ordering::SeqCst) == 0 && state.take_spare(self.pace, lane, now)
+        state.take_spare(self.pace, lane, now)
     }
 
     /// The platform throttled a part of this chat. Where that concerns the account, nothing leaves for so long, typing
@@ -175,41 +122,20 @@ impl RateLimiter {
         let Ok(mut state) = self.state.lock() else { return };
         state.throttled = None;
     }
-
-    /// What another replica sent to this chat not long ago, for a replica that sent nothing to it itself: how long ago,
-    /// the oldest first.
-    pub fn remember(&self, lane: LaneId, sent: impl IntoIterator<Item = Duration>) {
-        let (Some(rate), now) = (self.pace.chat, Instant::now()) else { return };
-        let Ok(mut state) = self.state.lock() else { return };
-        let chat = state.chats.entry(lane).or_default();
-        if chat.is_empty(rate, now) {
-            for at in sent.into_iter().filter_map(|ago| now.checked_sub(ago)) {
-                chat.spend(rate, at);
-            }
-        }
-    }
-
-    fn blocked(&self, lane: LaneId) -> Option<Blocked> {
-        self.state.lock().ok()?.blocked(self.pace, lane, Instant::now())
-    }
-
-    fn take(&self, lane: LaneId) -> Option<Blocked> {
-        self.state.lock().ok()?.take(self.pace, lane, Instant::now())
-    }
 }
 
 impl State {
-    /// What keeps a part of this chat from leaving.
-    fn blocked(&mut self, pace: Pace, lane: LaneId, now: Instant) -> Option<Blocked> {
+    /// Until when no part of this chat leaves, if that is so.
+    fn blocked(&mut self, pace: Pace, lane: LaneId, now: Instant) -> Option<Instant> {
         if let Some(rate) = pace.chat
             && let Some(chat) = self.chats.get_mut(&lane)
         {
             let wait = chat.wait(rate, now);
             if !wait.is_zero() {
-                return Some(Blocked::Chat(now + wait));
+                return Some(now + wait);
             }
         }
-        self.channel_blocked(pace, now).map(Blocked::Channel)
+        self.channel_blocked(pace, now)
     }
 
     /// Until when nothing leaves in the whole channel, if that is so.
@@ -223,15 +149,6 @@ impl State {
         };
         let until = until.min(self.replicas.changes_at().filter(|at| now < *at).unwrap_or(until));
         (now < until).then_some(until)
-    }
-
-    /// Nothing is taken where something blocks.
-    fn take(&mut self, pace: Pace, lane: LaneId, now: Instant) -> Option<Blocked> {
-        let blocked = self.blocked(pace, lane, now);
-        if blocked.is_none() {
-            self.spend(pace, lane, now);
-        }
-        blocked
     }
 
     fn take_spare(&mut self, pace: Pace, lane: LaneId, now: Instant) -> bool {
@@ -262,7 +179,7 @@ impl State {
         let Some(rate) = pace.chat else { return };
         self.chats.entry(lane).or_default().spend(rate, now);
         if self.chats.len() > self.look_through_at {
-            self.chats.retain(|_, chat| !chat.is_empty(rate, now));
+            self.chats.retain(|_, chat| chat.spent(rate, now) > 0);
             self.look_through_at = CHATS.max(2 * self.chats.len());
         }
     }
@@ -286,12 +203,18 @@ mod tests {
         RateLimiter::new(Pace { channel, chat }, watch::channel(1).1)
     }
 
+    async fn acquire(limiter: &RateLimiter, lane: LaneId) {
+        while let Err(Wait(wait)) = limiter.try_acquire(lane) {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
     /// When so many parts leave, each in a chat of its own, that are all ready at once.
     async fn crowd(limiters: &[Arc<RateLimiter>], parts: i64) -> Vec<Instant> {
         let sends = (0..parts).zip(limiters.iter().cycle()).map(|(number, limiter)| {
             let limiter = limiter.clone();
             tokio::spawn(async move {
-                limiter.acquire(LaneId(number)).await;
+                acquire(&limiter, LaneId(number)).await;
                 Instant::now()
             })
         });
@@ -341,37 +264,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_chat_that_waits_for_its_own_rate_stands_in_nobodys_way() {
-        let limiter = Arc::new(limiter(rate(100, 1), rate(1, 1)));
+        let limiter = limiter(rate(100, 1), rate(1, 1));
         let begun = Instant::now();
         for _ in 0..3 {
-            limiter.acquire(A).await;
+            acquire(&limiter, A).await;
         }
         assert_eq!(begun.elapsed(), 2 * SECOND);
-        let waits = tokio::spawn({
-            let limiter = limiter.clone();
-            async move { limiter.acquire(A).await }
-        });
-        tokio::task::yield_now().await;
         assert_eq!(limiter.try_acquire(A), Err(Wait(SECOND)));
         assert_eq!(limiter.try_acquire(B), Ok(()));
-        waits.await.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_comes_later_does_not_overtake_those_who_wait() {
-        let limiter = Arc::new(limiter(rate(1, 1), None));
-        limiter.acquire(A).await;
-        let waits = tokio::spawn({
-            let limiter = limiter.clone();
-            async move { limiter.acquire(A).await }
-        });
-        tokio::task::yield_now().await;
-        // The token that is free by now is for the one who waits.
-        tokio::time::advance(SECOND).await;
-        assert_eq!(limiter.try_acquire(B), Err(Wait(SECOND)));
-        assert!(!limiter.acquire_spare(B));
-        waits.await.unwrap();
-        assert_eq!(limiter.try_acquire(B), Err(Wait(SECOND)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -401,7 +301,7 @@ mod tests {
         assert!(!limiter.acquire_spare(B));
         assert_eq!(limiter.try_acquire(B), Err(Wait(6 * SECOND)));
         let begun = Instant::now();
-        limiter.acquire(B).await;
+        acquire(&limiter, B).await;
         assert_eq!(begun.elapsed(), 6 * SECOND);
         assert!(limiter.acquire_spare(B));
     }
@@ -421,22 +321,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_another_replica_sent_to_a_chat_counts() {
-        tokio::time::advance(60 * SECOND).await;
-        let limiter = limiter(None, rate(2, 10));
-        limiter.remember(A, [5 * SECOND, 3 * SECOND]);
-        assert_eq!(limiter.try_acquire(A), Err(Wait(5 * SECOND)));
-        tokio::time::advance(5 * SECOND).await;
-        assert_eq!(limiter.try_acquire(A), Ok(()));
-        limiter.remember(A, [SECOND]);
-        assert_eq!(limiter.try_acquire(A), Err(Wait(2 * SECOND)), "who has sent itself knows better");
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn chats_that_sent_nothing_lately_cost_no_memory() {
         let limiter = limiter(None, rate(1, 1));
         for chat in 0..100_000 {
-            limiter.acquire(LaneId(chat)).await;
+            acquire(&limiter, LaneId(chat)).await;
             if chat % 100 == 0 {
                 tokio::time::advance(SECOND / 10).await;
             }

@@ -60,8 +60,13 @@ impl SlidingWindow {
         }
     }
 
-    pub fn is_empty(&mut self, rate: Rate, now: Instant) -> bool {
-        self.spent(rate, now) == 0
+    /// Spends one if it fits now.
+    pub fn try_spend(&mut self, rate: Rate, now: Instant) -> bool {
+        let fits = self.wait(rate, now).is_zero();
+        if fits {
+            self.spend(rate, now);
+        }
+        fits
     }
 
     fn expire(&mut self, rate: Rate, now: Instant) {

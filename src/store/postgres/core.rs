@@ -8,6 +8,7 @@ use futures::future::{BoxFuture, try_join};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
+use super::floors::Floors;
 use super::lanes;
 use super::link::Pool;
 use super::notify::Notifier;
@@ -58,6 +59,7 @@ pub(super) struct Core {
     statements: Statements,
     pub(super) membership: Membership,
     pub(super) notifier: Notifier,
+    pub(super) floors: Floors,
     readiness: watch::Sender<Readiness>,
     steps: Steps,
     set_back: Notify,
@@ -93,6 +95,7 @@ impl Core {
             statements,
             membership: Membership::default(),
             notifier: Notifier::new(),
+            floors: Floors::default(),
             readiness: watch::channel(Readiness::Not("not connected yet".to_owned())).0,
             steps: Steps::default(),
             set_back: Notify::new(),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use tokio_postgres::Row;
 
+use super::floors::MARGIN;
 use super::intake;
 use super::tx::{Param, Tx, corrupt, get, ints, params, texts, work as name};
 
@@ -55,20 +56,29 @@ const DUE: &str = "INSERT INTO due_lanes (work, lane, channel, due_at) VALUES ($
     ON CONFLICT (work, lane) DO UPDATE SET due_at = excluded.due_at";
 const NOT_DUE: &str = "DELETE FROM due_lanes WHERE work = $1 AND lane = $2";
 
+/// A statement of its own, which sees what was committed until the lanes were locked. One lane after the other: this
+/// table is small, but not what it has held, which a plan for all of them at once would read.
+const TAKEN: &str = "DELETE FROM due_lanes WHERE ctid = ANY (ARRAY(
+    SELECT d.ctid FROM unnest($2::bigint[]) AS t (lane) CROSS JOIN LATERAL (
+        SELECT ctid FROM due_lanes WHERE work = $1 AND lane = t.lane OFFSET 0) AS d))";
+
 /// $1: owner. $2, $3: channels, and to which request each belongs. $4: what each request may have. $5: lanes that
-/// somebody else had. Those to take are chosen before any is locked; what somebody else takes at the same time is left
+/// somebody else had. $6: since when something can be due in each channel, but $7 at
+/// most before now: the clock may have been set back. Those to take are chosen before any is locked; what somebody else takes at the same time is left
 /// to him. Then the time, when the next one is due that was not taken, and what was left.
 macro_rules! take {
     ($work:literal, $owner:literal, $fence:literal, $woken:literal, $due_at:literal) => {
         concat!(
             "WITH clock AS MATERIALIZED (SELECT now_ms() AS now),
              wanted AS MATERIALIZED (
-                SELECT w.channel, w.request, ($4::bigint[])[w.request] AS most
-                FROM unnest($2::text[], $3::bigint[]) AS w (channel, request)),
+                SELECT w.channel, w.request, ($4::bigint[])[w.request] AS most,
+                    least(w.since, (SELECT now FROM clock) - $7) AS since
+                FROM unnest($2::text[], $3::bigint[], $6::bigint[]) AS w (channel, request, since)),
              found AS MATERIALIZED (
                 SELECT w.request, w.most, d.lane, d.due_at FROM wanted AS w CROSS JOIN LATERAL (
                     SELECT lane, due_at FROM due_lanes
-                    WHERE work = '", $work, "' AND channel = w.channel AND due_at <= (SELECT now FROM clock)
+                    WHERE work = '", $work, "' AND channel = w.channel AND due_at >= w.since
+                        AND due_at <= (SELECT now FROM clock)
                         AND lane <> ALL ($5)
                     ORDER BY due_at LIMIT w.most) AS d),
              picked AS MATERIALIZED (
@@ -86,14 +96,12 @@ macro_rules! take {
                 UPDATE lanes AS l
                 SET ", $owner, " = $1, ", $fence, " = ", $fence, " + 1, ", $woken, " = false, ", $due_at, " = NULL
                 WHERE l.id = ANY (ARRAY(SELECT id FROM free))
-                RETURNING l.id, l.", $fence, " AS fence, l.channel, l.chat_ref),
-             gone AS (
-                DELETE FROM due_lanes
-                WHERE work = '", $work, "' AND lane = ANY (ARRAY(SELECT id FROM free)))
+                RETURNING l.id, l.", $fence, " AS fence, l.channel, l.chat_ref)
              SELECT (SELECT now FROM clock),
                 (SELECT min(d.due_at) FROM wanted AS w CROSS JOIN LATERAL (
                     SELECT due_at FROM due_lanes
-                    WHERE work = '", $work, "' AND channel = w.channel AND lane <> ALL (ARRAY(SELECT id FROM free))
+                    WHERE work = '", $work, "' AND channel = w.channel AND due_at >= w.since
+                        AND lane <> ALL (ARRAY(SELECT id FROM free))
                     ORDER BY due_at LIMIT 1) AS d),
                 ARRAY(SELECT lane FROM picked WHERE lane <> ALL (ARRAY(SELECT id FROM free))),
                 t.id, t.fence, t.channel, t.chat_ref, p.due_at, p.request
@@ -300,11 +308,27 @@ impl sql::Tx for Tx<'_> {
 /// So often another look of the same moment may have been faster, before this one leaves the rest to it.
 const ROUNDS: usize = 10;
 
-/// All requests of a look in one statement, unless others look at the same moment.
-pub(super) async fn lease(tx: &Tx<'_>, work: WorkKind, owner: &Owner, requests: &[LeaseRequest]) -> Result<Due> {
-    let mut limits: Vec<i64> = requests.iter().map(|request| rows(request.limit)).collect();
+/// A look, and where it goes on.
+pub(super) struct Look<'l> {
+    pub(super) work: WorkKind,
+    pub(super) owner: &'l Owner,
+    pub(super) requests: &'l [LeaseRequest],
+    /// Where it begins in each channel of each request, in their order.
+    pub(super) from: Vec<(ChannelName, Option<Timestamp>)>,
+}
+
+/// What a look has found.
+pub(super) struct Seen {
+    pub(super) due: Due,
+    /// Nothing is due before this.
+    pub(super) first: Timestamp,
+}
+
+/// One statement that finds, for all requests, and one for what it took; again where others look at the same moment.
+pub(super) async fn lease(tx: &Tx<'_>, look: &Look<'_>) -> Result<Seen> {
+    let mut limits: Vec<i64> = look.requests.iter().map(|request| rows(request.limit)).collect();
     let (mut leases, mut lost) = (Vec::new(), Vec::new());
-    let mut round = take(tx, work, owner, requests, &limits, &lost).await?;
+    let mut round = take(tx, look, &limits, &lost).await?;
     for _ in 1..ROUNDS {
         for taken in &round.taken {
             if let Some(limit) = usize::try_from(taken.request - 1).ok().and_then(|place| limits.get_mut(place)) {
@@ -316,13 +340,15 @@ pub(super) async fn lease(tx: &Tx<'_>, work: WorkKind, owner: &Owner, requests: 
             break;
         }
         lost.append(&mut round.lost);
-        round = take(tx, work, owner, requests, &limits, &lost).await?;
+        round = take(tx, look, &limits, &lost).await?;
     }
     leases.append(&mut round.taken);
     leases.sort_unstable_by_key(|taken| (taken.due_at, taken.lease.lane.0));
     let leases: Vec<Lease> = leases.into_iter().map(|taken| taken.lease).collect();
     tx.took(leases.iter().cloned());
-    Ok(Due { leases, next: round.next.map(|due_at| Timestamp::from_millis(due_at).since(tx.now())) })
+    let next = round.next.map(Timestamp::from_millis);
+    let first = next.map_or(tx.now(), |next| next.min(tx.now()));
+    Ok(Seen { due: Due { leases, next: next.map(|due_at| due_at.since(tx.now())) }, first })
 }
 
 struct Taken {
@@ -337,26 +363,20 @@ struct Round {
     lost: Vec<i64>,
 }
 
-async fn take(
-    tx: &Tx<'_>,
-    work: WorkKind,
-    owner: &Owner,
-    requests: &[LeaseRequest],
-    limits: &[i64],
-    lost: &[i64],
-) -> Result<Round> {
-    let wanted =
-        || (1..).zip(requests).flat_map(|(number, request)| request.channels.iter().map(move |name| (number, name)));
-    let sql = match work {
+async fn take(tx: &Tx<'_>, look: &Look<'_>, limits: &[i64], lost: &[i64]) -> Result<Round> {
+    let requests = (1..).zip(look.requests).flat_map(|(number, request)| request.channels.iter().map(move |_| number));
+    let sql = match look.work {
         WorkKind::Turns => TAKE_TURNS,
         WorkKind::Deliveries => TAKE_DELIVERIES,
     };
     let values = params![
-        owner.as_str(),
-        texts(wanted().map(|(_, channel)| channel.as_str())),
-        ints(wanted().map(|(number, _)| number)),
+        look.owner.as_str(),
+        texts(look.from.iter().map(|(channel, _)| channel.as_str())),
+        ints(requests),
         ints(limits.iter().copied()),
         ints(lost.iter().copied()),
+        ints(look.from.iter().map(|(_, from)| from.map_or(i64::MIN, Timestamp::as_millis))),
+        i64::try_from(MARGIN.as_millis()).unwrap_or(i64::MAX),
     ];
     let mut round = Round { taken: Vec::new(), next: None, lost: Vec::new() };
     let taken = tx
@@ -366,7 +386,7 @@ async fn take(
             let Some(lane) = get::<Option<i64>>(row, 3)? else { return Ok(None) };
             let lease = Lease {
                 lane: LaneId(lane),
-                work,
+                work: look.work,
                 fence: get(row, 4)?,
                 channel: ChannelName::new(get::<String>(row, 5)?),
                 chat_ref: ChatRef::new(get::<String>(row, 6)?),
@@ -375,6 +395,10 @@ async fn take(
         })
         .await?;
     round.taken = taken.into_iter().flatten().collect();
+    if !round.taken.is_empty() {
+        let lanes = ints(round.taken.iter().map(|taken| taken.lease.lane.0));
+        tx.run(TAKEN, params![name(look.work), lanes]).await?;
+    }
     Ok(round)
 }
 

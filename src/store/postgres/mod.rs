@@ -2,7 +2,7 @@
 //!
 //! `address`, `tls` and `link` know how to reach it, `open` and `older_replicas` what must hold before it is used, `core` how a
 //! transaction runs, `tx` and `values` what it is, `batch`, `intake` and `messages` the group commit of what comes in,
-//! `lanes` the rows that everybody locks first, `replicas` who is alive, `notify` how replicas tell each other. The
+//! `lanes` the rows that everybody locks first, `floors` where looks begin, `replicas` who is alive, `notify` how replicas tell each other. The
 //! steps are those of [`super::sql`]. `docs/decisions/0002-shared-store.md` says why.
 //!
 //! Replicas meet in row locks: every write in a lane takes the lane's row first. All time is the database's.
@@ -10,6 +10,7 @@
 mod address;
 mod batch;
 mod core;
+mod floors;
 mod intake;
 mod lanes;
 mod link;
@@ -32,19 +33,21 @@ use tokio_util::task::AbortOnDropHandle;
 pub use self::address::{check, is_unverified};
 use self::batch::Batches;
 use self::core::Core;
+use self::lanes::Look;
 pub use self::link::FEWEST_CONNECTIONS;
 use self::link::{Connector, Pool, Sizes};
 pub use self::older_replicas::OlderReplica;
 pub use self::open::OpenError;
 use self::tx::Statements;
+use super::budgets::{Grant, Spending};
 use super::retention::ROWS_AT_ONCE;
 use super::sql::wakeups::Joined;
-use super::sql::{Tx as _, conversations, leases, outbox, queries, responses, retention, retry, turns};
+use super::sql::{Tx as _, budgets, conversations, leases, outbox, queries, responses, retention, retry, turns};
 use super::{
-    Accepted, Admission, Adopted, AfterSend, AfterTurn, AnswerPart, AnswerState, Call, Conversation, Conversations,
-    Discarded, Dispatcher, Due, Filter, Heartbeat, Inbox, LaneState, LaneView, Lease, LeaseRequest, Leases, LookupNote,
-    MessageDetails, Mode, NewItem, Next, Operations, Outbox, PendingPart, Removed, Replica, Responses, Result,
-    Retention, Retried, SendEnd, Stats, StoreError, Turn, TurnEnd, Turns, WorkKind,
+    Accepted, Admission, Adopted, AfterSend, AfterTurn, AnswerPart, AnswerState, Budgets, Call, Conversation,
+    Conversations, Discarded, Dispatcher, Due, Filter, Heartbeat, Inbox, LaneState, LaneView, Lease, LeaseRequest,
+    Leases, LookupNote, MessageDetails, Mode, NewItem, Next, Operations, Outbox, PendingPart, Removed, Replica,
+    Responses, Result, Retention, Retried, SendEnd, Stats, StoreError, Turn, TurnEnd, Turns, WorkKind,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
@@ -208,7 +211,12 @@ impl Inbox for Postgres {
 #[async_trait]
 impl Leases for Postgres {
     async fn lease(&self, work: WorkKind, owner: &Owner, requests: &[LeaseRequest]) -> Result<Due> {
-        self.core.write_first(|tx| lanes::lease(tx, work, owner, requests).boxed()).await
+        let channels = requests.iter().flat_map(|request| &request.channels);
+        let from = channels.map(|channel| (channel.clone(), self.core.floors.of(work, channel))).collect();
+        let look = &Look { work, owner, requests, from };
+        let seen = self.core.write_first(|tx| lanes::lease(tx, look).boxed()).await?;
+        self.core.floors.looked(work, &look.from, seen.first);
+        Ok(seen.due)
     }
 
     async fn release(&self, lease: &Lease, next: Next) -> Result<()> {
@@ -331,5 +339,12 @@ impl Operations for Postgres {
             pruned: self.prune(retention.keep).await?,
             forgotten: self.forget(retention.forget).await?,
         })
+    }
+}
+
+#[async_trait]
+impl Budgets for Postgres {
+    async fn spend(&self, spending: &Spending) -> Result<Vec<Grant>> {
+        self.core.write(|tx| budgets::spend(tx, spending).boxed()).await
     }
 }

@@ -33,14 +33,15 @@ use self::readers::Readers;
 use self::tx::{Shared, SqliteTx, failed, run};
 use self::writer::Writer;
 pub use super::Mode;
+use super::budgets::{Grant, Spending};
 use super::retention::ROWS_AT_ONCE;
 use super::sql::wakeups::Joined;
-use super::sql::{conversations, leases, outbox, queries, responses, retention, retry, turns};
+use super::sql::{budgets, conversations, leases, outbox, queries, responses, retention, retry, turns};
 use super::{
-    ACCEPTED_WITHIN, Accepted, Admission, Adopted, AfterSend, AfterTurn, AnswerPart, AnswerState, Call, Conversation,
-    Conversations, Discarded, Dispatcher, Due, Filter, Heartbeat, Inbox, LaneState, LaneView, Lease, LeaseRequest,
-    Leases, LookupNote, MessageDetails, NewItem, Next, Operations, Outbox, PendingPart, Removed, Replica, Responses,
-    Result, Retention, Retried, SendEnd, Stats, StoreError, Turn, TurnEnd, Turns, WorkKind, not_in_time,
+    ACCEPTED_WITHIN, Accepted, Admission, Adopted, AfterSend, AfterTurn, AnswerPart, AnswerState, Budgets, Call,
+    Conversation, Conversations, Discarded, Dispatcher, Due, Filter, Heartbeat, Inbox, LaneState, LaneView, Lease,
+    LeaseRequest, Leases, LookupNote, MessageDetails, NewItem, Next, Operations, Outbox, PendingPart, Removed, Replica,
+    Responses, Result, Retention, Retried, SendEnd, Stats, StoreError, Turn, TurnEnd, Turns, WorkKind, not_in_time,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
@@ -380,5 +381,13 @@ impl Operations for Sqlite {
             self.is_clean.store(true, Ordering::Relaxed);
         }
         Ok(Removed { expired, pruned, forgotten })
+    }
+}
+
+#[async_trait]
+impl Budgets for Sqlite {
+    async fn spend(&self, spending: &Spending) -> Result<Vec<Grant>> {
+        let spending = spending.clone();
+        self.write(move |tx| run(budgets::spend(tx, &spending))).await
     }
 }

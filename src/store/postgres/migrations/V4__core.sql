@@ -75,6 +75,13 @@ DROP INDEX fini_bridge.messages_undone;
 CREATE INDEX messages_unfinished ON fini_bridge.messages (state, channel, seq, dormant) WHERE ended_at IS NULL;
 CREATE INDEX messages_failed ON fini_bridge.messages (state, channel, seq) WHERE state IN ('failed', 'held');
 
+-- What was spent of the budgets that all who share the store keep: ledger is a JSON list of [until when it may be used,
+-- in milliseconds, how much]. key: which, as a keyed hash. Its row is rewritten often.
+CREATE TABLE fini_bridge.budgets (
+    key    text PRIMARY KEY,
+    ledger text NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02);
+
 -- For what comes next; nothing is written here yet.
 ALTER TABLE fini_bridge.messages ADD COLUMN traceparent text;
 -- Each step of a message, turn or part, with its reason.

@@ -34,6 +34,13 @@ DROP INDEX messages_undone;
 CREATE INDEX messages_unfinished ON messages (state, channel, seq, dormant, ended_at) WHERE ended_at IS NULL;
 CREATE INDEX messages_failed ON messages (state, channel, seq) WHERE state IN ('failed', 'held');
 
+-- What was spent of the budgets that all who share the store keep: ledger is a JSON list of [until when it may be used,
+-- in milliseconds, how much]. key: which, as a keyed hash.
+CREATE TABLE budgets (
+    key    TEXT PRIMARY KEY,
+    ledger TEXT NOT NULL
+) WITHOUT ROWID;
+
 -- For what comes next; nothing is written here yet.
 ALTER TABLE messages ADD COLUMN traceparent TEXT;
 -- A chat that is silent until then, or handed to people, or lives in another lane now.

@@ -1,0 +1,414 @@
+//! `fini.rate`: calls of one Fini key, by all that share the store.
+//!
+//! The ledger is in the store, so that the rate holds over replicas, commands and restarts. A task for each key asks the
+//! store for what waits at that moment, all together.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use crate::domain::id::BudgetKey;
+use crate::domain::secret::Secret;
+use crate::domain::span::Rate;
+use crate::pipeline::retry::backoff;
+use crate::signature::hmac_hex;
+use crate::store::budgets::{Budgets, Request, Spending};
+
+/// A look-up that has waited so long goes before turns: a chat waits for it, too.
+const LOOK_UPS_WAIT: Duration = Duration::from_secs(10);
+const STORE_FIRST: Duration = Duration::from_millis(100);
+const STORE_LONGEST: Duration = Duration::from_secs(2);
+
+/// What a call is for. The budget is spent in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    Turn,
+    /// What became of a call, and the ids of new conversations.
+    LookUp,
+    Export,
+}
+
+impl Priority {
+    /// How much of the budget may be spent, in hundredths, with calls of this kind: other processes may need the rest for
+    /// something that goes before.
+    fn share(self) -> u64 {
+        match self {
+            Self::Turn => 100,
+            Self::LookUp => 90,
+            Self::Export => 60,
+        }
+    }
+
+    fn of(self, limit: u32) -> u32 {
+        u32::try_from(u64::from(limit) * self.share() / 100).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+/// The right to one call, for a short time.
+#[derive(Debug)]
+#[must_use]
+pub struct Permit {
+    /// `None`: there is no rate.
+    until: Option<Instant>,
+}
+
+impl Permit {
+    /// Whether the call may still begin. Otherwise it needs another permit.
+    pub fn is_fresh(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() < until)
+    }
+}
+
+/// The calls of one Fini key. Clones share it.
+#[derive(Clone)]
+pub struct CallBudget {
+    /// `None`: as many as come.
+    waiting: Option<mpsc::UnboundedSender<Waiting>>,
+}
+
+struct Waiting {
+    priority: Priority,
+    since: Instant,
+    permit: oneshot::Sender<Permit>,
+}
+
+impl CallBudget {
+    /// Must be made within a runtime.
+    pub fn new(rate: Option<Rate>, key: &Secret, store: Arc<dyn Budgets>) -> Self {
+        let Some(rate) = rate else { return Self::unlimited() };
+        let mut budget = hmac_hex(key.expose().as_bytes(), &[b"fini.rate"]);
+        budget.truncate(32);
+        let (waiting, requests) = mpsc::unbounded_channel();
+        let spender = Spender {
+            store,
+            budget: BudgetKey::new(budget),
+            window: rate.per,
+            // 5 % are left for calls that don't go through the bridge.
+            limit: u32::try_from(u64::from(rate.count) * 95 / 100).unwrap_or(u32::MAX).max(1),
+            use_within: (rate.per / 20).clamp(Duration::from_millis(100), Duration::from_secs(2)),
+            queues: BTreeMap::new(),
+            blocked: BTreeMap::new(),
+        };
+        tokio::spawn(spender.run(requests));
+        Self { waiting: Some(waiting) }
+    }
+
+    pub fn unlimited() -> Self {
+        Self { waiting: None }
+    }
+
+    /// Waits until the call may be made. Of one priority, who comes first goes first.
+    pub async fn acquire(&self, priority: Priority) -> Permit {
+        let Some(waiting) = &self.waiting else { return Permit { until: None } };
+        let (permit, granted) = oneshot::channel();
+        match waiting.send(Waiting { priority, since: Instant::now(), permit }) {
+            Ok(()) => match granted.await {
+                Ok(permit) => permit,
+                // The runtime ends, and this call with it.
+                Err(_) => std::future::pending().await,
+            },
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// Spends the budget of a key for those who wait in this process.
+struct Spender {
+    store: Arc<dyn Budgets>,
+    budget: BudgetKey,
+    window: Duration,
+    limit: u32,
+    use_within: Duration,
+    queues: BTreeMap<Priority, VecDeque<Waiting>>,
+    /// Kinds of calls for which there is nothing before this.
+    blocked: BTreeMap<Priority, Instant>,
+}
+
+impl Spender {
+    /// Until nobody can ask any more.
+    async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Waiting>) {
+        let mut failures = 0;
+        loop {
+            let wake_at = self.wake_at();
+            let sleep = async {
+                match wake_at {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                request = requests.recv() => match request {
+                    Some(request) => self.enqueue(request),
+                    None => return,
+                },
+                () = sleep => {}
+            }
+            while let Ok(request) = requests.try_recv() {
+                self.enqueue(request);
+            }
+            let now = Instant::now();
+            self.tidy(now);
+            let kinds = self.ready(now);
+            if kinds.is_empty() {
+                continue;
+            }
+            match self.spend(&kinds).await {
+                Ok(()) => failures = 0,
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(%error, "calls to Fini wait: fini.rate can't be counted");
+                    let again = Instant::now() + backoff(STORE_FIRST, STORE_LONGEST, failures);
+                    self.blocked.extend(kinds.into_iter().map(|(priority, _)| (priority, again)));
+                }
+            }
+        }
+    }
+
+    fn enqueue(&mut self, waiting: Waiting) {
+        self.queues.entry(waiting.priority).or_default().push_back(waiting);
+    }
+
+    /// Whoever has gone waits no more; look-ups that have waited long come first.
+    fn tidy(&mut self, now: Instant) {
+        for queue in self.queues.values_mut() {
+            queue.retain(|waiting| !waiting.permit.is_closed());
+        }
+        let Some(look_ups) = self.queues.get_mut(&Priority::LookUp) else { return };
+        let old = look_ups.iter().take_while(|waiting| waiting.since + LOOK_UPS_WAIT <= now).count();
+        let mut old: VecDeque<Waiting> = look_ups.drain(..old).collect();
+        let turns = self.queues.entry(Priority::Turn).or_default();
+        old.append(turns);
+        *turns = old;
+    }
+
+    /// When something is to be done for those who wait.
+    fn wake_at(&self) -> Option<Instant> {
+        let (first, _) = self.queues.iter().find(|(_, queue)| !queue.is_empty())?;
+        let at = self.blocked.get(first).copied().unwrap_or_else(Instant::now);
+        let look_up = self.queues.get(&Priority::LookUp).and_then(VecDeque::front);
+        Some(look_up.map_or(at, |waiting| at.min(waiting.since + LOOK_UPS_WAIT)))
+    }
+
+    /// The kinds of calls that wait and may be asked for, and how many of each: no more than a small part of the budget
+    /// at once, so that other processes have theirs. Nothing is asked for while something waits that goes before.
+    fn ready(&self, now: Instant) -> Vec<(Priority, u32)> {
+        let at_once = (self.limit / 8).max(1);
+        let mut ready = Vec::new();
+        for (priority, queue) in self.queues.iter().filter(|(_, queue)| !queue.is_empty()) {
+            if self.blocked.get(priority).is_some_and(|until| now < *until) {
+                break;
+            }
+            let number = u32::try_from(queue.len()).unwrap_or(u32::MAX);
+            ready.push((*priority, number.min(at_once)));
+            if number > at_once {
+                break;
+            }
+        }
+        ready
+    }
+
+    async fn spend(&mut self, kinds: &[(Priority, u32)]) -> Result<(), crate::store::StoreError> {
+        let begun = Instant::now();
+        let request =
+            |(priority, number): &(Priority, u32)| Request { number: *number, limit: priority.of(self.limit) };
+        let spending = Spending {
+            budget: self.budget.clone(),
+            window: self.window,
+            use_within: self.use_within,
+            requests: kinds.iter().map(request).collect(),
+        };
+        let grants = self.store.spend(&spending).await?;
+        let (until, now) = (begun + self.use_within, Instant::now());
+        for ((priority, _), grant) in kinds.iter().zip(grants) {
+            match grant.again_in {
+                Some(again_in) => drop(self.blocked.insert(*priority, now + again_in)),
+                None => drop(self.blocked.remove(priority)),
+            }
+            let Some(queue) = self.queues.get_mut(priority) else { continue };
+            // What a slow store granted too late is lost, and asked for again.
+            let mut left = if now < until { grant.number } else { 0 };
+            while left > 0
+                && let Some(waiting) = queue.pop_front()
+            {
+                // Whoever went away in this moment leaves it to the next.
+                if waiting.permit.send(Permit { until: Some(until) }).is_ok() {
+                    left -= 1;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::domain::clock::Timestamp;
+    use crate::store::StoreError;
+    use crate::store::budgets::{Grant, Ledger};
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const HUNDRED_A_MINUTE: Rate = Rate { count: 100, per: Duration::from_secs(60) };
+
+    /// A ledger in memory, by tokio's clock.
+    struct Shared {
+        ledger: Mutex<Ledger>,
+        begun: Instant,
+        is_away: Mutex<bool>,
+        statements: Mutex<u32>,
+    }
+
+    #[async_trait]
+    impl Budgets for Shared {
+        async fn spend(&self, spending: &Spending) -> Result<Vec<Grant>, StoreError> {
+            if *self.is_away.lock().unwrap() {
+                return Err(StoreError::Unavailable("away".to_owned()));
+            }
+            *self.statements.lock().unwrap() += 1;
+            let now = Timestamp::from_secs(1_790_000_000).plus(self.begun.elapsed());
+            Ok(self.ledger.lock().unwrap().spend(spending, now))
+        }
+    }
+
+    fn store() -> Arc<Shared> {
+        Arc::new(Shared {
+            ledger: Mutex::default(),
+            begun: Instant::now(),
+            is_away: Mutex::new(false),
+            statements: Mutex::new(0),
+        })
+    }
+
+    fn process(store: &Arc<Shared>) -> CallBudget {
+        CallBudget::new(Some(HUNDRED_A_MINUTE), &Secret::new("fini_key"), store.clone())
+    }
+
+    /// When each of so many calls was made, in a crowd.
+    async fn calls(budget: &CallBudget, priority: Priority, number: usize) -> Vec<Instant> {
+        let calls = (0..number).map(|_| {
+            let budget = budget.clone();
+            tokio::spawn(async move {
+                assert!(budget.acquire(priority).await.is_fresh());
+                Instant::now()
+            })
+        });
+        futures::future::join_all(calls).await.into_iter().map(Result::unwrap).collect()
+    }
+
+    fn most_in_a_window(times: &[Instant], per: Duration) -> usize {
+        times.iter().map(|from| times.iter().filter(|at| *at >= from && **at < *from + per).count()).max().unwrap_or(0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn processes_keep_the_rate_together_and_use_nearly_all_of_it() {
+        let store = store();
+        let processes = [process(&store), process(&store), process(&store)];
+        let crowds = processes.iter().map(|budget| calls(budget, Priority::Turn, 190));
+        let begun = Instant::now();
+        let all: Vec<Instant> = futures::future::join_all(crowds).await.into_iter().flatten().collect();
+        assert_eq!(most_in_a_window(&all, HUNDRED_A_MINUTE.per), 95);
+        assert!(begun.elapsed() < 5 * 64 * SECOND, "{:?}", begun.elapsed());
+        let statements = *store.statements.lock().unwrap();
+        assert!(statements <= 150, "{statements} statements for 570 calls");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_starts_again_and_again_does_not_begin_anew() {
+        let store = store();
+        let begun = Instant::now();
+        let mut all = Vec::new();
+        while begun.elapsed() < 180 * SECOND {
+            let budget = process(&store);
+            let calls = async {
+                loop {
+                    let _permit = budget.acquire(Priority::Turn).await;
+                    all.push(Instant::now());
+                }
+            };
+            let _: Result<(), _> = tokio::time::timeout(SECOND, calls).await;
+        }
+        assert_eq!(most_in_a_window(&all, HUNDRED_A_MINUTE.per), 95);
+        assert!(all.len() > 180, "{}", all.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_come_before_look_ups_and_these_before_an_export() {
+        let store = store();
+        let budget = process(&store);
+        let (export, look_ups, turns) = tokio::join!(
+            calls(&budget, Priority::Export, 30),
+            calls(&budget, Priority::LookUp, 30),
+            calls(&budget, Priority::Turn, 95),
+        );
+        let last = |times: &[Instant]| *times.iter().max().unwrap();
+        let first = |times: &[Instant]| *times.iter().min().unwrap();
+        assert!(last(&turns) <= first(&look_ups) && last(&look_ups) <= first(&export));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_export_of_another_process_leaves_something_to_turns() {
+        let store = store();
+        let (gateway, export) = (process(&store), process(&store));
+        let exporting = tokio::spawn(async move { calls(&export, Priority::Export, 100).await });
+        tokio::time::sleep(5 * SECOND).await;
+        let begun = Instant::now();
+        calls(&gateway, Priority::Turn, 38).await;
+        assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
+        assert!(!exporting.is_finished());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_up_that_a_chat_waits_for_is_not_put_off_for_ever() {
+        let store = store();
+        let budget = process(&store);
+        let crowd = tokio::spawn({
+            let budget = budget.clone();
+            async move { calls(&budget, Priority::Turn, 500).await }
+        });
+        tokio::time::sleep(SECOND).await;
+        let begun = Instant::now();
+        let _permit = budget.acquire(Priority::LookUp).await;
+        assert!(begun.elapsed() < 64 * SECOND, "{:?}", begun.elapsed());
+        assert!(!crowd.is_finished());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_the_store_nothing_is_called_and_with_it_all_goes_on() {
+        let store = store();
+        let budget = process(&store);
+        *store.is_away.lock().unwrap() = true;
+        let waits = tokio::spawn({
+            let budget = budget.clone();
+            async move { budget.acquire(Priority::Turn).await }
+        });
+        tokio::time::sleep(60 * SECOND).await;
+        assert!(!waits.is_finished());
+        *store.is_away.lock().unwrap() = false;
+        assert!(waits.await.unwrap().is_fresh());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permit_ends_soon_and_whoever_went_away_takes_none() {
+        let store = store();
+        let budget = process(&store);
+        let permit = budget.acquire(Priority::Turn).await;
+        tokio::time::advance(2 * SECOND).await;
+        assert!(!permit.is_fresh());
+        calls(&budget, Priority::Turn, 94).await;
+        let gone = tokio::time::timeout(SECOND, budget.acquire(Priority::Turn)).await;
+        assert!(gone.is_err());
+        let begun = Instant::now();
+        calls(&budget, Priority::Turn, 1).await;
+        assert!(begun.elapsed() > 50 * SECOND);
+        let unlimited = CallBudget::new(None, &Secret::new("fini_key"), store);
+        assert!(unlimited.acquire(Priority::Export).await.is_fresh());
+    }
+}
