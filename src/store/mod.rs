@@ -6,7 +6,7 @@
 //!   from the work carries it and changes nothing once somebody else holds the lane ([`StoreError::Fenced`]).
 //!   A lease holds until it is given back or its process falls silent: nothing has to be renewed lane by lane.
 //! - Each method is one transaction, durable when it returns. No transaction stays open across a call.
-//! - Times of leases and schedules are the store's own clock: callers say how long from now.
+//! - All times are the store's own clock: callers say how long from now.
 //!
 //! A store knows neither Fini's nor a platform's shapes: addresses, parts and events are JSON to it.
 
@@ -33,7 +33,7 @@ pub use budgets::Budgets;
 pub use retention::{EXPIRED, Removed, Retention};
 pub use types::*;
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// Can't be used now: away, full, or its disk failed. Nothing was changed.
     #[error("the store can't be used now: {0}")]
@@ -178,8 +178,6 @@ pub trait Outbox: Send + Sync + 'static {
 /// Answers that leave in the response to a webhook.
 #[async_trait]
 pub trait Responses: Send + Sync + 'static {
-    async fn answer(&self, message: MessageId) -> Result<AnswerState>;
-
     /// Which of these messages' turns have ended.
     async fn have_ended(&self, messages: &[MessageId]) -> Result<Vec<MessageId>>;
 

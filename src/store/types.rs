@@ -626,16 +626,6 @@ pub enum Discarded {
     NoSuchMessage,
 }
 
-/// How the answer to a message stands, for somebody who waits for it.
-#[derive(Clone, Debug)]
-pub enum AnswerState {
-    /// Its turn has not ended.
-    Waiting,
-    /// In order. Empty: nothing to say (or pruned by now).
-    Ended(Vec<AnswerPart>),
-    NoSuchMessage,
-}
-
 /// So long a response may take to leave. When it neither left nor was given up by then, its process died, and
 /// what became of its parts is as unknown as of any send.
 pub const RESPONSE_WITHIN: Duration = Duration::from_secs(30);

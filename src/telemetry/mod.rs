@@ -141,11 +141,7 @@ impl Metrics {
             self.answer_seconds.clone(),
         );
         all.register("credential_broken", "1 while Fini's key or a platform's token is refused", self.broken.clone());
-        all.register(
-            "messages",
-            "Messages that have not ended, by state",
-            self.messages.clone(),
-        );
+        all.register("messages", "Messages that have not ended, by state", self.messages.clone());
         all.register("pending_parts", "Parts of replies that are not delivered yet", self.pending_parts.clone());
         all.register(
             "oldest_waiting_seconds",

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use fini_bridge::domain::id::MessageId;
-use fini_bridge::store::{
-    AnswerPart, AnswerState, MessageState, RESPONSE_WITHIN, SendState, Store, StoreError, WorkKind,
-};
+use fini_bridge::store::{AnswerPart, MessageState, RESPONSE_WITHIN, SendState, Store, StoreError, WorkKind};
 use serde_json::json;
 
 use crate::actors::*;
@@ -36,7 +34,7 @@ promises! {
     async fn an_answer_in_the_response_is_not_delivered_again(world: World) {
         let store = world.store.as_ref();
         let id = say_and_wait(store, "k").await;
-        assert!(matches!(store.answer(id).await.unwrap(), AnswerState::Waiting));
+        assert!(store.have_ended(&[id]).await.unwrap().is_empty());
         assert_eq!(store.claim_response(id).await.unwrap(), None);
         turn(store, vec![part(0, "a"), part(0, "b")]).await;
         let expected = store.claim_response(id).await.unwrap().unwrap();
@@ -48,7 +46,6 @@ promises! {
         for held in lease_all(store, WorkKind::Deliveries).await {
             assert!(outgoing(store, &held).await.is_empty());
         }
-        assert!(matches!(store.answer(id).await.unwrap(), AnswerState::Ended(parts) if parts == expected));
         assert_eq!(store.claim_response(id).await.unwrap(), Some(expected), "the same id again gets the same answer");
     }
 
@@ -221,14 +218,13 @@ promises! {
         let id = say(store, "alice", "one").await;
         turn(store, vec![part(0, "a")]).await;
         deliver(store).await;
-        let AnswerState::Ended(parts) = store.answer(id).await.unwrap() else { panic!("it has not ended") };
+        let parts = store.claim_response(id).await.unwrap().unwrap();
         assert_eq!(texts(&parts), ["a"]);
-        assert_eq!(store.claim_response(id).await.unwrap(), Some(parts));
     }
 
     async fn there_is_no_answer_to_a_message_that_never_came(world: World) {
         let unknown = MessageId::generate();
-        assert!(matches!(world.store.answer(unknown).await.unwrap(), AnswerState::NoSuchMessage));
+        assert!(world.store.have_ended(&[unknown]).await.unwrap().is_empty());
         assert_eq!(world.store.claim_response(unknown).await.unwrap(), None);
         world.store.response_sent(unknown).await.unwrap();
         world.store.release_response(unknown).await.unwrap();

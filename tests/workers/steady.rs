@@ -126,7 +126,6 @@ pass_on! { Budgets {
 } }
 
 pass_on! { Responses {
-    fn answer(message: MessageId) -> AnswerState;
     fn have_ended(messages: &[MessageId]) -> Vec<MessageId>;
     fn claim_response(message: MessageId) -> Option<Vec<AnswerPart>>;
     fn response_sent(message: MessageId) -> ();

@@ -29,8 +29,7 @@ impl Batches {
         let (queue, calls) = mpsc::channel(QUEUE);
         // Those that wait for a lane which somebody else writes in, at the same time: a connection is left for the rest.
         let alone = Arc::new(Semaphore::new(connections.saturating_sub(1).max(1)));
-        let desk = Desk { core, alone };
-        tokio::spawn(desk.work(calls));
+        tokio::spawn(BatchLoop { core, alone }.run(calls));
         Self { queue }
     }
 
@@ -50,13 +49,13 @@ impl Batches {
     }
 }
 
-struct Desk {
+struct BatchLoop {
     core: Arc<Core>,
     alone: Arc<Semaphore>,
 }
 
-impl Desk {
-    async fn work(self, mut calls: mpsc::Receiver<Call>) {
+impl BatchLoop {
+    async fn run(self, mut calls: mpsc::Receiver<Call>) {
         while let Some(first) = calls.recv().await {
             let mut number = first.items.len();
             let mut batch = vec![first];
@@ -96,7 +95,7 @@ impl Desk {
             Err(error) => {
                 tracing::warn!(%error, "the store could not commit");
                 for call in batch {
-                    drop(call.waiter.send(Err(copy(&error))));
+                    drop(call.waiter.send(Err(error.clone())));
                 }
             }
         }
@@ -127,13 +126,5 @@ impl Desk {
             });
             drop(call.waiter.send(answer));
         });
-    }
-}
-
-fn copy(error: &StoreError) -> StoreError {
-    match error {
-        StoreError::Unavailable(why) => StoreError::Unavailable(why.clone()),
-        StoreError::Fenced => StoreError::Fenced,
-        StoreError::Corrupt(what) => StoreError::Corrupt(what.clone()),
     }
 }

@@ -155,7 +155,7 @@ impl Core {
         }
     }
 
-    /// Mends the schedule whenever the database's clock was set back, and again for those who had begun before.
+    /// Mends what is due whenever the database's clock was set back, and again for those who had begun before.
     pub(super) async fn keep_time(&self) {
         let mut again = [].iter();
         loop {

@@ -44,10 +44,10 @@ use super::retention::ROWS_AT_ONCE;
 use super::sql::wakeups::Joined;
 use super::sql::{Tx as _, budgets, conversations, leases, outbox, queries, responses, retention, retry, turns};
 use super::{
-    Accepted, Admission, Adopted, AfterSend, AfterTurn, AnswerPart, AnswerState, Budgets, Call, Conversation,
-    Conversations, Discarded, Dispatcher, Due, Filter, Heartbeat, Inbox, LaneState, LaneView, Lease, LeaseRequest,
-    Leases, LookupNote, MessageDetails, Mode, NewItem, Next, Operations, Outbox, PendingPart, Removed, Replica,
-    Responses, Result, Retention, Retried, SendEnd, Stats, StoreError, Turn, TurnEnd, Turns, WorkKind,
+    Accepted, Admission, Adopted, AfterSend, AfterTurn, AnswerPart, Budgets, Call, Conversation, Conversations,
+    Discarded, Dispatcher, Due, Filter, Heartbeat, Inbox, LaneState, LaneView, Lease, LeaseRequest, Leases, LookupNote,
+    MessageDetails, Mode, NewItem, Next, Operations, Outbox, PendingPart, Removed, Replica, Responses, Result,
+    Retention, Retried, SendEnd, Stats, StoreError, Turn, TurnEnd, Turns, WorkKind,
 };
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
@@ -286,10 +286,6 @@ impl Outbox for Postgres {
 
 #[async_trait]
 impl Responses for Postgres {
-    async fn answer(&self, message: MessageId) -> Result<AnswerState> {
-        self.core.read(|tx| responses::answer(tx, message).boxed()).await
-    }
-
     async fn have_ended(&self, messages: &[MessageId]) -> Result<Vec<MessageId>> {
         self.core.read(|tx| responses::have_ended(tx, messages).boxed()).await
     }

@@ -8,7 +8,7 @@ use crate::domain::id::{LaneId, MessageId};
 use crate::domain::message::{Address, Part};
 use crate::store::column::{from_json, parsed, state};
 use crate::store::lane::Lane;
-use crate::store::{AnswerPart, AnswerState, MessageState, RESPONSE_WITHIN, Result};
+use crate::store::{AnswerPart, MessageState, RESPONSE_WITHIN, Result};
 
 struct Asked {
     has_ended: bool,
@@ -44,15 +44,6 @@ async fn parts<T: Tx>(tx: &T, turn: &str) -> Result<Vec<AnswerPart>> {
         })
     })
     .await
-}
-
-pub(crate) async fn answer<T: Tx>(tx: &T, message: MessageId) -> Result<AnswerState> {
-    Ok(match asked(tx, message).await? {
-        None => AnswerState::NoSuchMessage,
-        Some(Asked { has_ended: false, .. }) => AnswerState::Waiting,
-        Some(Asked { turn: None, .. }) => AnswerState::Ended(Vec::new()),
-        Some(Asked { turn: Some(turn), .. }) => AnswerState::Ended(parts(tx, &turn).await?),
-    })
 }
 
 pub(crate) async fn have_ended<T: Tx>(tx: &T, messages: &[MessageId]) -> Result<Vec<MessageId>> {

@@ -38,10 +38,10 @@ use super::retention::ROWS_AT_ONCE;
 use super::sql::wakeups::Joined;
 use super::sql::{budgets, conversations, leases, outbox, queries, responses, retention, retry, turns};
 use super::{
-    ACCEPTED_WITHIN, Accepted, Admission, Adopted, AfterSend, AfterTurn, AnswerPart, AnswerState, Budgets, Call,
-    Conversation, Conversations, Discarded, Dispatcher, Due, Filter, Heartbeat, Inbox, LaneState, LaneView, Lease,
-    LeaseRequest, Leases, LookupNote, MessageDetails, NewItem, Next, Operations, Outbox, PendingPart, Removed, Replica,
-    Responses, Result, Retention, Retried, SendEnd, Stats, StoreError, Turn, TurnEnd, Turns, WorkKind, not_in_time,
+    ACCEPTED_WITHIN, Accepted, Admission, Adopted, AfterSend, AfterTurn, AnswerPart, Budgets, Call, Conversation,
+    Conversations, Discarded, Dispatcher, Due, Filter, Heartbeat, Inbox, LaneState, LaneView, Lease, LeaseRequest,
+    Leases, LookupNote, MessageDetails, NewItem, Next, Operations, Outbox, PendingPart, Removed, Replica, Responses,
+    Result, Retention, Retried, SendEnd, Stats, StoreError, Turn, TurnEnd, Turns, WorkKind, not_in_time,
 };
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{ChannelName, DeliveryKey, InteractionId, LaneId, MessageId, Owner, PartId, TurnId};
@@ -320,10 +320,6 @@ impl Outbox for Sqlite {
 
 #[async_trait]
 impl Responses for Sqlite {
-    async fn answer(&self, message: MessageId) -> Result<AnswerState> {
-        self.read(move |tx| run(responses::answer(tx, message))).await
-    }
-
     async fn have_ended(&self, messages: &[MessageId]) -> Result<Vec<MessageId>> {
         let messages = messages.to_vec();
         self.read(move |tx| run(responses::have_ended(tx, &messages))).await

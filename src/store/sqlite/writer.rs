@@ -60,10 +60,7 @@ where
 {
     fn run(&mut self, tx: &SqliteTx<'_>) -> Result<()> {
         self.outcome = (self.work)(tx);
-        match &self.outcome {
-            Ok(_) => Ok(()),
-            Err(error) => Err(copy(error)),
-        }
+        self.outcome.as_ref().map(drop).map_err(Clone::clone)
     }
 
     fn answer(self: Box<Self>, commit: Result<(), String>) {
@@ -73,14 +70,6 @@ where
         };
         // Nobody waits any more: what was written stays, its caller will find it.
         let _ = self.waiter.send(answer);
-    }
-}
-
-fn copy(error: &StoreError) -> StoreError {
-    match error {
-        StoreError::Unavailable(why) => StoreError::Unavailable(why.clone()),
-        StoreError::Fenced => StoreError::Fenced,
-        StoreError::Corrupt(what) => StoreError::Corrupt(what.clone()),
     }
 }
 
