@@ -12,6 +12,7 @@
 
 pub mod budgets;
 mod column;
+mod enforce;
 mod lane;
 pub mod postgres;
 pub mod retention;

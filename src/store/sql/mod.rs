@@ -6,6 +6,7 @@
 pub(super) mod budgets;
 pub(super) mod conversations;
 pub(super) mod leases;
+pub(super) mod methods;
 pub(super) mod outbox;
 pub(super) mod queries;
 pub(super) mod responses;

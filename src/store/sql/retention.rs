@@ -235,6 +235,7 @@ pub(crate) async fn forget_messages<T: Tx>(tx: &T, forget: Duration, behind: i64
     if !tx.is_alone().await? {
         return Ok(Step::default());
     }
+    tx.keep_numbers().await?;
     tx.tell_time().await?;
     let before = tx.now().minus(forget);
     let oldest = sql!("SELECT seq, lane, received_at <= ?2 FROM messages WHERE seq > ?1 ORDER BY seq LIMIT ?3");

@@ -261,6 +261,11 @@ pub(crate) trait Tx {
     /// Writes back what has changed since the lane was locked.
     async fn save(&self, lane: &Lane) -> Result<()>;
 
+    /// Before rows are deleted: what was the highest number never comes again.
+    async fn keep_numbers(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// The next number of a part.
     async fn next_part(&self) -> Result<i64>;
 

@@ -204,6 +204,10 @@ impl Tx for SqliteTx<'_> {
         lanes.iter().filter_map(|lane| self.load(*lane).transpose()).collect()
     }
 
+    async fn keep_numbers(&self) -> Result<()> {
+        self.numbers().keep(self.conn).map_err(failed)
+    }
+
     async fn next_part(&self) -> Result<i64> {
         Ok(self.numbers().part())
     }
