@@ -14,7 +14,7 @@ use crate::store::column::{count, moment, rows};
 use crate::store::lane::{Lane, Slot};
 use crate::store::sql::wakeups::Wakeups;
 use crate::store::sql::{self, Sql};
-use crate::store::steps::{HORIZON, LONGEST_HOLD};
+use crate::store::steps::HORIZON;
 use crate::store::{Due, Lease, LeaseRequest, Result, StoreError, WorkKind};
 
 /// Of whoever removes something. Any number that is only ours.
@@ -63,9 +63,11 @@ const TAKEN: &str = "DELETE FROM due_lanes WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM due_lanes WHERE work = $1 AND lane = t.lane OFFSET 0) AS d))";
 
 /// $1: owner. $2, $3: channels, and to which request each belongs. $4: what each request may have. $5: lanes that
-/// somebody else had. $6: since when something can be due in each channel, but $7 at
-/// most before now: the clock may have been set back. Those to take are chosen before any is locked; what somebody else takes at the same time is left
-/// to him. Then the time, when the next one is due that was not taken, and what was left.
+/// another replica had. $6: since when something can be due in each channel; $7: how far before now each walk begins
+/// at the latest, as the clock may have been set back.
+///
+/// It chooses the lanes before it locks any, and leaves those that another replica takes at the same time. It returns
+/// the time, when the next lane is due that was not taken, and which lanes were left.
 macro_rules! take {
     ($work:literal, $owner:literal, $fence:literal, $woken:literal, $due_at:literal) => {
         concat!(
@@ -113,21 +115,6 @@ const TAKE_TURNS: &str = take!("turns", "turns_owner", "turns_fence", "turns_wok
 const TAKE_DELIVERIES: &str =
     take!("deliveries", "deliveries_owner", "deliveries_fence", "deliveries_woken", "deliveries_due_at");
 
-/// Of all that has not ended: what began later than now began now.
-const BEGUN_AHEAD: [&str; 5] = [
-    "UPDATE messages SET waiting_since = $1 WHERE state = 'received' AND waiting_since > $1",
-    "UPDATE turns SET asked_at = $1 WHERE ended_at IS NULL AND asked_at > $1",
-    "UPDATE turns SET unknown_since = $1 WHERE ended_at IS NULL AND unknown_since > $1",
-    "UPDATE conversations AS c SET asked_at = $1 FROM turns AS t
-     WHERE t.ended_at IS NULL AND c.lane = t.lane AND c.generation = t.generation AND c.asked_at > $1",
-    "UPDATE parts SET sending_since = $1 WHERE state IN ('pending', 'sending') AND sending_since > $1",
-];
-/// What is held back until later than that is held back until then.
-const HELD_AHEAD: [&str; 2] = [
-    "UPDATE messages SET wait_until = $1
-     WHERE state IN ('received', 'asking', 'answered') AND wait_until > $1",
-    "UPDATE parts SET hold_until = $1 WHERE state IN ('pending', 'sending') AND hold_until > $1",
-];
 /// What is due later than that is due then. Rows of lanes first, as whoever writes in one.
 const DUE_AHEAD: [&str; 3] = [
     "UPDATE lanes SET turns_due_at = CASE WHEN turns_due_at > $1 THEN $1 ELSE turns_due_at END,
@@ -410,12 +397,7 @@ pub(super) async fn clock_stepped_back(tx: &Tx<'_>) -> Result<()> {
     for due in DUE_AHEAD {
         tx.run(due, params![soon]).await?;
     }
-    for begun in BEGUN_AHEAD {
-        tx.run(begun, params![tx.now()]).await?;
-    }
-    for held in HELD_AHEAD {
-        tx.run(held, params![tx.now().plus(LONGEST_HOLD)]).await?;
-    }
+    sql::clock::clamp(tx).await?;
     for work in [WorkKind::Turns, WorkKind::Deliveries] {
         tx.wakeups().due(work, tx.now());
     }

@@ -4,6 +4,7 @@
 //! The futures of SQLite's transactions never wait: its writer runs them to their end in one poll.
 
 pub(super) mod budgets;
+pub(super) mod clock;
 pub(super) mod conversations;
 pub(super) mod leases;
 pub(super) mod methods;

@@ -1,29 +1,12 @@
 //! Which lanes are due, and what a start makes of those that were under way.
 
-use super::tx::SqliteTx;
+use super::tx::{SqliteTx, run};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChannelName, LaneId, Owner};
 use crate::store::column::work as name;
-use crate::store::sql::{Sql, Tx, params, sql};
-use crate::store::steps::{HORIZON, LONGEST_HOLD};
+use crate::store::sql::{Tx, clock, params, sql};
+use crate::store::steps::HORIZON;
 use crate::store::{Due, LeaseRequest, Result, WorkKind};
-
-/// Of all that has not ended: what began later than now began now.
-static BEGUN_AHEAD: [Sql; 5] = [
-    Sql::new("UPDATE messages SET waiting_since = ?1 WHERE state = 'received' AND waiting_since > ?1"),
-    Sql::new("UPDATE turns SET asked_at = ?1 WHERE ended_at IS NULL AND asked_at > ?1"),
-    Sql::new("UPDATE turns SET unknown_since = ?1 WHERE ended_at IS NULL AND unknown_since > ?1"),
-    Sql::new(
-        "UPDATE conversations SET asked_at = ?1
-         WHERE (lane, generation) IN (SELECT lane, generation FROM turns WHERE ended_at IS NULL) AND asked_at > ?1",
-    ),
-    Sql::new("UPDATE parts SET sending_since = ?1 WHERE state IN ('pending', 'sending') AND sending_since > ?1"),
-];
-/// Holds that end later than then end then.
-static HELD_AHEAD: [Sql; 2] = [
-    Sql::new("UPDATE messages SET wait_until = ?1 WHERE ended_at IS NULL AND wait_until > ?1"),
-    Sql::new("UPDATE parts SET hold_until = ?1 WHERE state IN ('pending', 'sending') AND hold_until > ?1"),
-];
 
 /// Whatever was under way when the last process ended is due: the lock on the file proves that it has. The clock may
 /// have been set back meanwhile.
@@ -50,12 +33,7 @@ pub(super) fn recover(tx: &SqliteTx<'_>) -> Result<()> {
 
 /// The clock was set back: what was scheduled by the old time is due soon, and nothing lies ahead for long.
 pub(super) fn clock_stepped_back(tx: &SqliteTx<'_>) -> Result<()> {
-    for begun in &BEGUN_AHEAD {
-        tx.run(begun, params![tx.now()])?;
-    }
-    for held in &HELD_AHEAD {
-        tx.run(held, params![tx.now().plus(LONGEST_HOLD)])?;
-    }
+    run(clock::clamp(tx))?;
     let soon = tx.now().plus(HORIZON);
     if tx.run(sql!("UPDATE due_lanes SET due_at = ?1 WHERE due_at > ?1"), params![soon])? > 0 {
         tx.wakeups().due(WorkKind::Turns, tx.now());
