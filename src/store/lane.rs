@@ -45,6 +45,24 @@ pub(super) struct Lane {
 }
 
 impl Lane {
+    /// A chat that has just begun.
+    pub(super) fn new(id: LaneId, channel: ChannelName, chat_ref: ChatRef) -> Self {
+        Self {
+            id,
+            channel,
+            chat_ref,
+            generation: 0,
+            bot_id: None,
+            last_turn_at: None,
+            shared: false,
+            sender_ref: None,
+            attributes_ref: None,
+            watermark: None,
+            turns: Slot::default(),
+            deliveries: Slot::default(),
+        }
+    }
+
     pub(super) fn slot(&self, work: WorkKind) -> &Slot {
         match work {
             WorkKind::Turns => &self.turns,
@@ -148,20 +166,7 @@ mod tests {
     }
 
     fn lane() -> Lane {
-        Lane {
-            id: LaneId(1),
-            channel: ChannelName::new("shop"),
-            chat_ref: ChatRef::new("ref"),
-            generation: 0,
-            bot_id: None,
-            last_turn_at: None,
-            shared: false,
-            sender_ref: None,
-            attributes_ref: None,
-            watermark: None,
-            turns: Slot::default(),
-            deliveries: Slot::default(),
-        }
+        Lane::new(LaneId(1), ChannelName::new("shop"), ChatRef::new("ref"))
     }
 
     fn taken() -> (Lane, Lease) {

@@ -10,12 +10,11 @@ use super::lanes::{columns, read_lane};
 use super::messages::{self, Kept};
 use super::tx::{Obstacle, Tx, corrupt, get, optional_texts, params, parsed, texts};
 use crate::domain::clock::Timestamp;
-use crate::domain::id::{ChannelName, ChatKey, ChatRef, DeliveryKey, LaneId, MessageId, SenderRef};
-use crate::domain::message::Role;
-use crate::store::lane::{Lane, Slot};
+use crate::domain::id::{ChannelName, ChatKey, ChatRef, DeliveryKey, LaneId, MessageId};
+use crate::store::lane::Lane;
 use crate::store::sql::Tx as _;
-use crate::store::sql::turns::{WAITING_LIMIT, view};
-use crate::store::{Accepted, Head, LaneView, Lease, NewItem, NewMessage, Permit, Result, Waiting, WorkKind};
+use crate::store::sql::turns;
+use crate::store::{Accepted, Head, Lease, NewItem, NewMessage, Permit, Result, Waiting};
 
 /// An index takes some 2,700 bytes.
 const LONGEST_CHAT: usize = 512;
@@ -224,7 +223,10 @@ async fn lock<'k>(
     for (place, (chat, chat_ref)) in (1..).zip(chats) {
         let found = match (by_place.remove(&place), *chat_ref) {
             (Some(Seen::Locked(lane)), _) => Found::Locked(lane),
-            (Some(Seen::Made(id)), Some(chat_ref)) => Found::Made(Box::new(new_lane(id, chat, chat_ref))),
+            (Some(Seen::Made(id)), Some(chat_ref)) => {
+                let lane = Lane::new(LaneId(id), ChannelName::new(chat.0), chat_ref.clone());
+                Found::Made(Box::new(lane))
+            }
             // One that was waited for was forgotten meanwhile: the chat begins anew.
             (Some(Seen::Busy), _) if busy == Busy::WaitedFor => {
                 return Err(tx.hindered(Obstacle::Others, "a chat was forgotten at this moment"));
@@ -242,23 +244,6 @@ async fn lock<'k>(
         lanes.insert(chat.clone(), found);
     }
     Ok(lanes)
-}
-
-fn new_lane(id: i64, chat: &Chat<'_>, chat_ref: &ChatRef) -> Lane {
-    Lane {
-        id: LaneId(id),
-        channel: ChannelName::new(chat.0),
-        chat_ref: chat_ref.clone(),
-        generation: 0,
-        bot_id: None,
-        last_turn_at: None,
-        shared: false,
-        sender_ref: None,
-        attributes_ref: None,
-        watermark: None,
-        turns: Slot::default(),
-        deliveries: Slot::default(),
-    }
 }
 
 /// Each chat once, and how it is named outside where a message of these may make it.
@@ -362,21 +347,11 @@ fn plan<'i>(tx: &Tx<'_>, new: &[&Item<'i>], lanes: HashMap<Chat<'i>, Lane>) -> R
         plan.messages.push(message);
     }
     for plan in plans.values_mut() {
-        let lease = receive(tx, &mut plan.lane, &plan.messages);
+        let lease = tx.wakeups().receive(&mut plan.lane, &plan.messages, tx.now());
         plan.is_leased = lease.is_some();
         leases.extend(lease.map(|lease| (plan.lane.id, lease)));
     }
     Ok((Plans(plans), leases))
-}
-
-/// What these messages make of their lane.
-fn receive(tx: &Tx<'_>, lane: &mut Lane, messages: &[&NewMessage]) -> Option<(Lease, Permit)> {
-    for message in messages.iter().filter(|message| message.role == Role::User) {
-        lane.wrote(message.sender_ref.as_ref().map(SenderRef::as_str), message.attributes_ref.as_str());
-    }
-    let first = messages.iter().find(|message| !message.dormant)?;
-    let at = tx.now().plus(first.merge_window);
-    tx.wakeups().try_lease(lane, WorkKind::Turns, at, tx.now())
 }
 
 /// Hands the lane to its worker, with what came where that is all that there is.
@@ -390,18 +365,15 @@ async fn start(tx: &Tx<'_>, plan: &Plan<'_>, lease: Option<(Lease, Permit)>, kep
             return Ok(());
         }
         let mut lane = tx.remembered(&plan.lane)?;
-        if let Some((lease, permit)) = receive(tx, &mut lane, &new) {
+        if let Some((lease, permit)) = tx.wakeups().receive(&mut lane, &new, tx.now()) {
             tx.wakeups().start(lease, permit, Head::Unread);
         }
         return tx.save(&lane).await;
     }
     let Some((lease, permit)) = lease else { return Ok(()) };
-    let head = if kept.quiet.contains(&plan.lane.id.0) {
-        let waiting = new.iter().take(WAITING_LIMIT).map(|message| waiting(message, tx.now())).collect();
-        Head::Turns(Box::new(LaneView { waiting, ..view(&plan.lane, tx.now()) }))
-    } else {
-        Head::Unread
-    };
+    let waiting = || new.iter().map(|message| waiting(message, tx.now()));
+    let is_quiet = kept.quiet.contains(&plan.lane.id.0);
+    let head = if is_quiet { turns::head(&plan.lane, waiting(), tx.now()) } else { Head::Unread };
     tx.wakeups().start(lease, permit, head);
     Ok(())
 }

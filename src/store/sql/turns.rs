@@ -13,11 +13,11 @@ use crate::store::lane::{Lane, Woken};
 use crate::store::retention::{EXPIRED, EXPIRED_DETAIL};
 use crate::store::steps::HORIZON;
 use crate::store::{
-    Admission, AfterTurn, Call, LaneView, Lease, Limit, LookupNote, Result, StoreError, Turn, TurnEnd, TurnOutcome,
-    TurnState, Waiting, WorkKind,
+    Admission, AfterTurn, Call, Head, LaneView, Lease, Limit, LookupNote, Result, StoreError, Turn, TurnEnd,
+    TurnOutcome, TurnState, Waiting, WorkKind,
 };
 
-pub(crate) const WAITING_LIMIT: usize = 200;
+const WAITING_LIMIT: usize = 200;
 
 pub(crate) async fn lane_view<T: Tx>(tx: &T, lease: &Lease) -> Result<LaneView> {
     if lease.work != WorkKind::Turns {
@@ -46,7 +46,7 @@ pub(crate) async fn lane_view<T: Tx>(tx: &T, lease: &Lease) -> Result<LaneView> 
 }
 
 /// Without what waits.
-pub(crate) fn view(lane: &Lane, now: Timestamp) -> LaneView {
+fn view(lane: &Lane, now: Timestamp) -> LaneView {
     LaneView {
         now,
         generation: lane.generation,
@@ -55,6 +55,12 @@ pub(crate) fn view(lane: &Lane, now: Timestamp) -> LaneView {
         turn: None,
         waiting: Vec::new(),
     }
+}
+
+/// All that there is to do in a lane in which nothing waited before.
+pub(crate) fn head(lane: &Lane, waiting: impl Iterator<Item = Waiting>, now: Timestamp) -> Head {
+    let waiting = waiting.take(WAITING_LIMIT).collect();
+    Head::Turns(Box::new(LaneView { waiting, ..view(lane, now) }))
 }
 
 async fn waiting<T: Tx>(tx: &T, lane: LaneId) -> Result<Vec<Waiting>> {

@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::clock::Timestamp;
-use crate::domain::id::{MessageId, Owner};
+use crate::domain::id::{MessageId, Owner, SenderRef};
+use crate::domain::message::Role;
 use crate::store::lane::Lane;
-use crate::store::{Dispatcher, Head, Lease, LeasedLane, Permit, WorkKind};
+use crate::store::{Dispatcher, Head, Lease, LeasedLane, NewMessage, Permit, WorkKind};
 
 /// The process that works on this store's lanes.
 pub(crate) struct Joined {
@@ -94,6 +95,15 @@ impl Wakeups {
         }
         self.due(work, at);
         None
+    }
+
+    /// What new messages make of their lane: who has written in it, and when it is due.
+    pub(crate) fn receive(&self, lane: &mut Lane, messages: &[&NewMessage], now: Timestamp) -> Option<(Lease, Permit)> {
+        for message in messages.iter().filter(|message| message.role == Role::User) {
+            lane.wrote(message.sender_ref.as_ref().map(SenderRef::as_str), message.attributes_ref.as_str());
+        }
+        let first = messages.iter().find(|message| !message.dormant)?;
+        self.try_lease(lane, WorkKind::Turns, now.plus(first.merge_window), now)
     }
 
     pub(crate) fn start(&self, lease: Lease, permit: Permit, head: Head) {

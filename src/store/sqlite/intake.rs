@@ -1,14 +1,13 @@
 //! What is kept before a webhook is acknowledged.
 
 use super::tx::SqliteTx;
-use crate::domain::id::{LaneId, MessageId, SenderRef};
+use crate::domain::id::{LaneId, MessageId};
 use crate::domain::message::Role;
 use crate::store::column::{parsed, to_json};
-use crate::store::lane::{Lane, Slot};
+use crate::store::lane::Lane;
 use crate::store::sql::leases::{lane_columns, read_lane};
-use crate::store::sql::turns::view;
-use crate::store::sql::{Tx, params, sql};
-use crate::store::{Accepted, Head, LaneView, NewItem, NewMessage, NewUnusable, Result, Waiting, WorkKind};
+use crate::store::sql::{Tx, params, sql, turns};
+use crate::store::{Accepted, Head, NewItem, NewMessage, NewUnusable, Result, Waiting};
 
 /// A lane that something came for in this webhook.
 struct Touched<'m> {
@@ -108,39 +107,16 @@ fn new_lane(tx: &SqliteTx<'_>, message: &NewMessage) -> Result<Lane> {
         sql!("INSERT INTO lanes (id, channel, chat, chat_ref) VALUES (?1, ?2, ?3, ?4)"),
         params![lane, message.channel.as_str(), message.chat.as_str(), message.chat_ref.as_str()],
     )?;
-    Ok(tx.loaded(Lane {
-        id: lane,
-        channel: message.channel.clone(),
-        chat_ref: message.chat_ref.clone(),
-        generation: 0,
-        bot_id: None,
-        last_turn_at: None,
-        shared: false,
-        sender_ref: None,
-        attributes_ref: None,
-        watermark: None,
-        turns: Slot::default(),
-        deliveries: Slot::default(),
-    }))
+    Ok(tx.loaded(Lane::new(lane, message.channel.clone(), message.chat_ref.clone())))
 }
 
 fn schedule(tx: &SqliteTx<'_>, touched: Touched<'_>) -> Result<()> {
     let Touched { mut lane, is_quiet, new } = touched;
-    for message in new.iter().filter(|message| message.role == Role::User) {
-        lane.wrote(message.sender_ref.as_ref().map(SenderRef::as_str), message.attributes_ref.as_str());
-    }
     let now = tx.now();
-    if let Some(first) = new.iter().find(|message| !message.dormant) {
-        let at = now.plus(first.merge_window);
-        if let Some((lease, permit)) = tx.wakeups().try_lease(&mut lane, WorkKind::Turns, at, now) {
-            let head = if is_quiet {
-                let waiting = new.iter().map(|message| Waiting::new(message, now)).collect();
-                Head::Turns(Box::new(LaneView { waiting, ..view(&lane, now) }))
-            } else {
-                Head::Unread
-            };
-            tx.wakeups().start(lease, permit, head);
-        }
+    if let Some((lease, permit)) = tx.wakeups().receive(&mut lane, &new, now) {
+        let waiting = || new.iter().map(|message| Waiting::new(message, now));
+        let head = if is_quiet { turns::head(&lane, waiting(), now) } else { Head::Unread };
+        tx.wakeups().start(lease, permit, head);
     }
     tx.store(&lane)
 }
