@@ -1,9 +1,10 @@
 //! The shared store: one PostgreSQL for many equal replicas.
 //!
-//! `address`, `tls` and `link` know how to reach it, `open` and `older_replicas` what must hold before it is used, `core` how a
-//! transaction runs, `tx` and `values` what it is, `batch`, `intake` and `messages` the group commit of what comes in,
-//! `lanes` the rows that everybody locks first, `floors` where looks begin, `replicas` who is alive, `notify` how replicas tell each other. The
-//! steps are those of [`super::sql`]. `docs/decisions/0002-shared-store.md` says why.
+//! `address`, `tls` and `link` know how to reach it, `open` and `older_replicas` what must hold before it is used,
+//! `core` how a transaction runs, `tx` and `values` what it is, `batch`, `intake` and `messages` the group commit of
+//! what comes in, `lanes` the rows that everybody locks first, `floors` where looks begin, `replicas` who is alive,
+//! `notify` how replicas tell each other. The steps are those of [`super::sql`].
+//! `docs/decisions/0002-shared-store.md` says why.
 //!
 //! Replicas meet in row locks: every write in a lane takes the lane's row first. All time is the database's.
 

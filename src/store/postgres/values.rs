@@ -42,6 +42,20 @@ pub(super) fn text(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
 }
 
+impl<'p> From<sql::Param<'p>> for Param<'p> {
+    fn from(value: sql::Param<'p>) -> Self {
+        match value {
+            sql::Param::Text(Some(Cow::Owned(value))) if value.contains('\0') => {
+                Self::Text(Some(Cow::Owned(text(&value).into_owned())))
+            }
+            sql::Param::Text(Some(Cow::Borrowed(value))) => Self::Text(Some(text(value))),
+            sql::Param::Text(value) => Self::Text(value),
+            sql::Param::Int(value) => Self::Int(value),
+            sql::Param::Bool(value) => Self::Bool(value),
+        }
+    }
+}
+
 impl<'p> From<&'p sql::Param<'p>> for Param<'p> {
     fn from(value: &'p sql::Param<'p>) -> Self {
         match value {
@@ -63,70 +77,28 @@ impl Param<'_> {
     }
 }
 
-impl<'p> From<&'p str> for Param<'p> {
-    fn from(value: &'p str) -> Self {
-        Self::Text(Some(text(value)))
-    }
+/// What the steps of every store may give as a value, given to a statement of this one.
+macro_rules! as_in_steps {
+    ($($value:ty),* $(,)?) => {
+        $(impl<'p> From<$value> for Param<'p> {
+            fn from(value: $value) -> Self {
+                sql::Param::from(value).into()
+            }
+        })*
+    };
 }
-
-impl<'p> From<&'p String> for Param<'p> {
-    fn from(value: &'p String) -> Self {
-        Self::Text(Some(text(value)))
-    }
-}
-
-impl From<String> for Param<'_> {
-    fn from(value: String) -> Self {
-        Self::Text(Some(Cow::Owned(text(&value).into_owned())))
-    }
-}
-
-impl From<Option<String>> for Param<'_> {
-    fn from(value: Option<String>) -> Self {
-        Self::Text(value.map(|value| Cow::Owned(text(&value).into_owned())))
-    }
-}
-
-impl<'p> From<Option<&'p str>> for Param<'p> {
-    fn from(value: Option<&'p str>) -> Self {
-        Self::Text(value.map(text))
-    }
-}
-
-impl From<i64> for Param<'_> {
-    fn from(value: i64) -> Self {
-        Self::Int(Some(value))
-    }
-}
-
-impl From<u32> for Param<'_> {
-    fn from(value: u32) -> Self {
-        Self::Int(Some(value.into()))
-    }
-}
-
-impl From<Option<i64>> for Param<'_> {
-    fn from(value: Option<i64>) -> Self {
-        Self::Int(value)
-    }
-}
-
-impl From<Timestamp> for Param<'_> {
-    fn from(value: Timestamp) -> Self {
-        Self::Int(Some(value.as_millis()))
-    }
-}
-
-impl From<Option<Timestamp>> for Param<'_> {
-    fn from(value: Option<Timestamp>) -> Self {
-        Self::Int(value.map(Timestamp::as_millis))
-    }
-}
-
-impl From<bool> for Param<'_> {
-    fn from(value: bool) -> Self {
-        Self::Bool(value)
-    }
+as_in_steps! {
+    &'p str,
+    &'p String,
+    String,
+    Option<String>,
+    Option<&'p str>,
+    i64,
+    u32,
+    Option<i64>,
+    Timestamp,
+    Option<Timestamp>,
+    bool,
 }
 
 impl<'p> From<&'p [u8]> for Param<'p> {

@@ -109,6 +109,12 @@ impl From<String> for Param<'_> {
     }
 }
 
+impl From<Option<String>> for Param<'_> {
+    fn from(value: Option<String>) -> Self {
+        Self::Text(value.map(Cow::Owned))
+    }
+}
+
 impl<'p> From<Option<&'p str>> for Param<'p> {
     fn from(value: Option<&'p str>) -> Self {
         Self::Text(value.map(Cow::Borrowed))
