@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::discovery::{Discovery, Search};
 use super::mapping::Mapping;
 use super::plan;
@@ -13,6 +11,9 @@ use crate::store::{Lease, Store, StoreError, Turn, TurnState};
 
 /// The next turn waits so long for the id of a new conversation, then begins another.
 const DISCOVERY: Duration = Duration::from_secs(30);
+/// The process that looks for the id may die. So that another one looks, the turn is taken up again after this.
+const DISCOVERY_LOOK: Duration = Duration::from_secs(10);
+const SOONEST_LOOK: Duration = Duration::from_secs(1);
 
 pub enum ConversationChoice {
     Continue(InteractionId),
@@ -20,7 +21,7 @@ pub enum ConversationChoice {
     Begin {
         reference: String,
     },
-    /// Its id isn't known yet; it is waited for this long, or until it is found.
+    /// Its id isn't known yet: the turn is taken up again after this, or when it is found.
     AwaitDiscovery(Duration),
     /// Its id won't be known: another conversation has to be begun.
     StartOver,
@@ -32,8 +33,6 @@ pub struct Deps<'a> {
     pub mapping: &'a Mapping,
     pub discovery: &'a Discovery,
     pub installation_key: &'a [u8; 32],
-    /// When this process began to look for conversations.
-    pub started: Instant,
 }
 
 /// `generation`: the chat's current one.
@@ -66,10 +65,13 @@ pub async fn choose(
     let Some(answered_at) = conversation.answered_at else {
         return Ok(ConversationChoice::Begin { reference: conversation.reference });
     };
-    // What a process that has just started couldn't look for has its time, too.
-    let waited = now.since(answered_at.max(turn.received_at)).min(deps.started.elapsed());
-    Ok(match (deps.discovery.want(conversation), DISCOVERY.saturating_sub(waited)) {
-        (Search::Looking { .. }, left) if left > Duration::ZERO => ConversationChoice::AwaitDiscovery(left),
-        (Search::Looking { .. } | Search::Unfindable, _) => ConversationChoice::StartOver,
+    let waited = now.since(answered_at.max(turn.received_at));
+    Ok(match deps.discovery.want(conversation) {
+        // What others looked for, and didn't live to find, this process looks for as long.
+        Search::Looking { wanted, .. } if waited.min(wanted) < DISCOVERY => {
+            let left = DISCOVERY.saturating_sub(waited.min(wanted));
+            ConversationChoice::AwaitDiscovery(left.clamp(SOONEST_LOOK, DISCOVERY_LOOK))
+        }
+        Search::Looking { .. } | Search::Unfindable => ConversationChoice::StartOver,
     })
 }

@@ -46,7 +46,9 @@ type ConversationKey = (LaneId, u32);
 struct PendingDiscovery {
     conversation: Conversation,
     asked_for: Instant,
-    /// Since when this process looks for it, as far as it is let.
+    /// Since when this process looks for it.
+    since: Instant,
+    /// Likewise, without the time in which it was told to wait.
     begun: Instant,
     next_look: Instant,
     pause: Duration,
@@ -57,8 +59,8 @@ struct PendingDiscovery {
 /// How far the search for one conversation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Search {
-    /// Whole sweeps so far that didn't show it, and how long this process has looked.
-    Looking { looks: u32, looked: Duration },
+    /// Whole sweeps so far that didn't show it, how long this process has looked, and how long it has wanted to.
+    Looking { looks: u32, looked: Duration, wanted: Duration },
     /// It can't be found: the list is refused, or the id belongs to another chat.
     Unfindable,
 }
@@ -92,7 +94,7 @@ impl Discovery {
     pub fn want(&self, conversation: Conversation) -> Search {
         let key = (conversation.lane, conversation.generation);
         let Ok(mut state) = self.state.lock() else {
-            return Search::Looking { looks: 0, looked: Duration::ZERO };
+            return Search::Looking { looks: 0, looked: Duration::ZERO, wanted: Duration::ZERO };
         };
         let now = Instant::now();
         if state.list_refused.is_some_and(|until| now < until) || state.refused.contains(&key) {
@@ -104,6 +106,7 @@ impl Discovery {
             PendingDiscovery {
                 conversation: conversation.clone(),
                 asked_for: now,
+                since: now,
                 begun: now,
                 next_look: now + FIRST_LOOK,
                 pause: FIRST_LOOK,
@@ -112,9 +115,17 @@ impl Discovery {
         });
         wanted.asked_for = now;
         wanted.conversation = conversation;
-        let (looks, begun) = (wanted.looks, wanted.begun);
-        let looked = state.waits_since.unwrap_or(now).saturating_duration_since(begun);
-        let search = Search::Looking { looks, looked };
+        let (looks, begun, since, next_look) = (wanted.looks, wanted.begun, wanted.since, wanted.next_look);
+        // While a look is due nobody knows what it will show: a process that was frozen has not looked.
+        let until = match state.waits_since {
+            Some(waits_since) => waits_since,
+            None => now.min(next_look),
+        };
+        let search = Search::Looking {
+            looks,
+            looked: until.saturating_duration_since(begun),
+            wanted: state.waits_since.map_or(until, |_| now).saturating_duration_since(since),
+        };
         drop(state);
         if new {
             self.wake.notify_one();

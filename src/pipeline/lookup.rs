@@ -73,7 +73,7 @@ pub async fn lookup(deps: &Deps<'_>, turn: &Turn, now: Timestamp) -> Result<Foun
         // A conversation that nobody can find is not guessed at: another one begins. The time in which nobody
         // looked (this process wasn't there, or was told to wait) doesn't count.
         let is_over = match deps.discovery.want(conversation) {
-            Search::Looking { looks, looked } => {
+            Search::Looking { looks, looked, .. } => {
                 is_over(settle, answered, looks, elapsed) || settled && looked >= settle
             }
             Search::Unfindable => answered || settled,

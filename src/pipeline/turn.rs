@@ -60,7 +60,6 @@ pub struct Turns {
     budgets: BTreeMap<ChannelName, Mutex<()>>,
     poison: PoisonTracker,
     late_lines: std::sync::Mutex<SlidingWindow>,
-    started: Instant,
 }
 
 /// One step in a lane: what it is about.
@@ -139,7 +138,6 @@ impl Turns {
             budgets,
             poison: PoisonTracker::new(),
             late_lines: std::sync::Mutex::default(),
-            started: Instant::now(),
         }
     }
 
@@ -211,7 +209,6 @@ impl Turns {
             mapping: &self.mapping,
             discovery: step.discovery,
             installation_key: &self.deps.installation_key,
-            started: self.started,
         };
         let mut choice = choose(&deps, &lane.lease, step.generation, &turn, step.now).await?;
         if let ConversationChoice::AwaitDiscovery(wait) = choice {

@@ -195,6 +195,25 @@ async fn the_second_message_goes_on_as_soon_as_the_conversation_is_found() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_process_that_takes_a_chat_over_looks_for_its_conversation_before_it_begins_another() {
+    let world = World::start().await;
+    world.fini.list_is_throttled.store(true, Ordering::SeqCst);
+    world.say("chat", "one").await;
+    world.delivered(1).await;
+    // Until nobody looks for it any more.
+    tokio::time::sleep(150 * SECOND).await;
+    // As if the second message had waited for longer than anybody has to, at another process.
+    *world.store.is_away_for.lock().unwrap() = Some("conversation");
+    world.say("chat", "two").await;
+    tokio::time::sleep(40 * SECOND).await;
+    world.fini.list_is_throttled.store(false, Ordering::SeqCst);
+    *world.store.is_away_for.lock().unwrap() = None;
+    world.delivered(2).await;
+    let asked = world.fini.asked();
+    assert!(!asked[1].is_new && asked[1].at < 196.0, "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_chat_that_waits_for_the_store_goes_on_when_it_is_back_and_asks_once() {
     let world = World::start().await;
     world.fini.answers(|_, _| (2 * SECOND, Ok(())));

@@ -17,12 +17,14 @@ use fini_bridge::store::*;
 pub struct Steady {
     inner: Arc<Sqlite>,
     pub is_away: AtomicBool,
+    /// Likewise, for one thing that it is asked.
+    pub is_away_for: Mutex<Option<&'static str>>,
     asked: Mutex<BTreeMap<&'static str, usize>>,
 }
 
 impl Steady {
     pub fn new(inner: Arc<Sqlite>) -> Self {
-        Self { inner, is_away: AtomicBool::new(false), asked: Mutex::default() }
+        Self { inner, is_away: AtomicBool::new(false), is_away_for: Mutex::default(), asked: Mutex::default() }
     }
 
     /// What it was asked since the last time, without what every process asks now and again.
@@ -40,8 +42,8 @@ impl Steady {
         busy
     }
 
-    fn check(&self) -> Result<()> {
-        if self.is_away.load(Ordering::SeqCst) {
+    fn check(&self, what: &'static str) -> Result<()> {
+        if self.is_away.load(Ordering::SeqCst) || *self.is_away_for.lock().unwrap() == Some(what) {
             return Err(StoreError::Unavailable("the test says so".to_owned()));
         }
         Ok(())
@@ -54,7 +56,7 @@ macro_rules! pass_on {
         impl $trait for Steady {
             $(async fn $name(&self, $($arg: $type),*) -> Result<$value> {
                 let _busy = self.busy(stringify!($name));
-                self.check()?;
+                self.check(stringify!($name))?;
                 self.inner.$name($($arg),*).await
             })*
         }
@@ -72,7 +74,7 @@ impl Replica for Steady {
     }
 
     async fn probe(&self) -> Result<()> {
-        self.check()
+        self.check("probe")
     }
 
     fn join(&self, owner: &Owner, dispatcher: Arc<dyn Dispatcher>) {
@@ -81,7 +83,7 @@ impl Replica for Steady {
 
     async fn heartbeat(&self, owner: &Owner) -> Result<Heartbeat> {
         let _busy = self.busy("heartbeat");
-        self.check()?;
+        self.check("heartbeat")?;
         self.inner.heartbeat(owner).await
     }
 
