@@ -56,7 +56,7 @@ const ACCEPTED_WITHIN: Duration = Duration::from_millis(2500);
 /// How often a process says that it lives.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// The lanes of a process that has been silent for so long are taken over.
-pub const LEASE: Duration = Duration::from_secs(8);
+pub const LEASE: Duration = Duration::from_secs(7);
 
 fn not_in_time() -> StoreError {
     StoreError::Unavailable("it didn't answer in time".to_owned())
