@@ -179,7 +179,7 @@ impl Replica for Sqlite {
 #[async_trait]
 impl Inbox for Sqlite {
     async fn accept(&self, items: Vec<NewItem>) -> Result<Vec<Accepted>> {
-        let written = self.write(move |tx| intake::accept(tx, &items));
+        let written = self.writer.accept(move |tx| intake::accept(tx, &items));
         timeout(ACCEPTED_WITHIN, written).await.unwrap_or_else(|_| Err(not_in_time()))
     }
 

@@ -2,6 +2,7 @@
 //! The promises of the trait are in `tests/store`.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -291,6 +292,38 @@ async fn a_full_queue_refuses_at_once_and_is_usable_again() {
         probe.await.unwrap();
     }
     store.probe().await.unwrap();
+}
+
+#[tokio::test]
+async fn webhooks_go_before_a_backlog_of_other_writes_and_both_go_on() {
+    let (_folder, store) = store().await;
+    let (open_gate, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let done = Arc::<Mutex<Vec<&str>>>::default();
+    let write = |what: &'static str| {
+        let done = done.clone();
+        move |_: &SqliteTx<'_>| {
+            done.lock().unwrap().push(what);
+            Ok(())
+        }
+    };
+    let mut waiting: Vec<Pin<Box<dyn Future<Output = Result<(), StoreError>>>>> =
+        vec![Box::pin(store.write(move |_| {
+            let _ = gate.lock().unwrap().recv();
+            Ok(())
+        }))];
+    waiting.extend((0..1000).map(|_| Box::pin(store.writer.write(write("step"))) as _));
+    waiting.extend((0..40).map(|_| Box::pin(store.writer.accept(write("webhook"))) as _));
+    let all = futures::future::join_all(waiting);
+    tokio::pin!(all);
+    assert!(futures::poll!(&mut all).is_pending());
+    drop(open_gate);
+    assert!(all.await.iter().all(Result::is_ok));
+    let done = done.lock().unwrap();
+    let last = done.iter().rposition(|what| *what == "webhook").unwrap();
+    let before = last + 1 - 40;
+    assert!(before <= 64 + 10, "{before} others went before the webhooks");
+    assert_eq!(done.len(), 1040);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
