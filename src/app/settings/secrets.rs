@@ -2,10 +2,11 @@
 //! channel's webhooks pass for another's.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::reader::Reader;
 use super::table::leaves;
-use super::tree::{Node, Path};
+use super::tree::{Hidden, Node, Path};
 use crate::domain::problem::Problem;
 use crate::domain::secret::Secret;
 use crate::signature::StandardWebhooks;
@@ -29,6 +30,32 @@ pub(super) fn too_short(key: &str, secret: &str) -> Option<Problem> {
             "take a longer one; where it is yours to choose, `fini-bridge secret new` makes a good one",
         )
     })
+}
+
+/// Where a channel's table has the secrets that prove a webhook genuine; each channel has one of these keys.
+const VERIFYING: [&str; 5] = ["signing_secret", "app_secret", "secret_token", "verify.secret", "secret"];
+
+/// These secrets as a person knows them, in their order: as written, or by the key of one that stands there itself.
+pub(super) fn verifying(channel: &Node, path: &Path) -> Vec<Arc<str>> {
+    let mut names = Vec::new();
+    for key in VERIFYING {
+        let mut node = Some(channel);
+        let mut at = path.clone();
+        for step in key.split('.') {
+            node = node.and_then(|node| node.get(step));
+            at = at.key(step);
+        }
+        let Some(node) = node else { continue };
+        leaves(node, &at, &mut |path, secret| {
+            names.push(match &secret.hidden {
+                Some(Hidden::Variable(name)) => format!("env:{name}").into(),
+                Some(Hidden::File(name)) => format!("file:{name}").into(),
+                Some(Hidden::Literal) | None => path.to_string().into(),
+            });
+        });
+        break;
+    }
+    names
 }
 
 /// Warns of a secret that two custom channels share: what was signed for one of them is genuine on the other.
