@@ -345,3 +345,55 @@ impl Verifier for StandardWebhooks {
         genuine.map(Some).ok_or(Refused::Wrong)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use reqwest::Method;
+    use reqwest::header::{HeaderMap, HeaderValue};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
+
+    fn raw(header: &'static str, value: &str) -> RawWebhook {
+        let mut headers = HeaderMap::new();
+        headers.insert(header, HeaderValue::from_str(value).unwrap());
+        let (url, rest, query) = ("https://bridge.example.com/".to_owned(), String::new(), Vec::new());
+        RawWebhook { method: Method::POST, url, rest, headers, query, body: Bytes::from_static(b"{}") }
+    }
+
+    fn secrets() -> Vec<Secret> {
+        ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "C2FVsBQIhrscChlQIMV+b5sSYspob7oD"].map(Secret::new).into()
+    }
+
+    #[test]
+    fn during_a_rotation_it_is_known_which_secret_was_used() {
+        let hmac = Hmac {
+            secrets: secrets(),
+            algorithm: Algorithm::Sha256,
+            header: "x-signature".to_owned(),
+            field: None,
+            encoding: Encoding::Hex,
+            prefix: String::new(),
+            signed: vec![Signed::Body],
+            timestamp: None,
+        };
+        let token =
+            Token { secrets: secrets(), place: TokenPlace::Header("x-token".to_owned()), prefix: String::new() };
+        let standard = StandardWebhooks { secrets: secrets(), tolerance: Duration::from_secs(300) };
+        for (place, secret) in secrets().into_iter().enumerate() {
+            let alone = Hmac { secrets: vec![secret.clone()], ..hmac.clone() };
+            let signature = alone.sign(&raw("x-signature", "")).unwrap();
+            assert_eq!(hmac.verify(raw("x-signature", &signature), NOW).map(|v| v.secret()), Ok(Some(place)));
+            assert_eq!(token.verify(raw("x-token", secret.expose()), NOW).map(|v| v.secret()), Ok(Some(place)));
+            let alone = StandardWebhooks { secrets: vec![secret], ..standard.clone() };
+            let mut signed = raw("x-other", "");
+            for (name, value) in alone.sign("id", NOW, b"{}").unwrap() {
+                signed.headers.insert(name, HeaderValue::from_str(&value).unwrap());
+            }
+            assert_eq!(standard.verify(signed, NOW).map(|v| v.secret()), Ok(Some(place)));
+        }
+        assert_eq!(token.verify(raw("x-token", "another"), NOW).map(|v| v.secret()), Err(Refused::Wrong));
+    }
+}

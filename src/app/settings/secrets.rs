@@ -90,7 +90,31 @@ pub(super) fn judge(reader: &mut Reader<'_>, tree: &Node) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::problems::Place;
+    use super::super::tree::Value;
     use super::*;
+
+    #[test]
+    fn a_verifying_secret_has_the_name_that_a_person_gave_it() {
+        let node =
+            |text: &str, hidden| Node { hidden: Some(hidden), ..Node::new(place(), Value::Text(text.to_owned())) };
+        let list = Value::List(vec![
+            node("one", Hidden::Variable("OLD".to_owned())),
+            node("two", Hidden::File("new.txt".to_owned())),
+            node("three", Hidden::Literal),
+        ]);
+        let table = |key: &str, value| Node::new(place(), Value::Table([(key.to_owned(), value)].into()));
+        let channel = table("verify", table("secret", Node::new(place(), list)));
+        let names = verifying(&channel, &Path::parse("channels.shop"));
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+        assert_eq!(names, ["env:OLD", "file:new.txt", "channels.shop.verify.secret[2]"]);
+        let channel = table("signing_secret", node("one", Hidden::Literal));
+        assert_eq!(verifying(&channel, &Path::parse("channels.shop")), ["channels.shop.signing_secret".into()]);
+    }
+
+    fn place() -> Place {
+        Place::Environment("TEST".into())
+    }
 
     #[test]
     fn a_secret_counts_by_what_it_is_made_of() {
