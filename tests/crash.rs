@@ -95,7 +95,7 @@ async fn journals_agree_with_what_was_done(world: &World) {
         let turn = story.turn.unwrap();
         assert_eq!(at(JournalStep::Received).map(|entry| entry.at).collect::<Vec<_>>(), [story.received_at]);
         assert_eq!(at(JournalStep::Asked).count(), usize::try_from(turn.asked).unwrap(), "{timeline:?}");
-        assert_eq!(at(JournalStep::Asked).last().map(|entry| entry.at), turn.asked_at);
+        assert_eq!(at(JournalStep::Asked).next_back().map(|entry| entry.at), turn.asked_at);
         assert_eq!(at(JournalStep::Answered).map(|entry| entry.at).collect::<Vec<_>>(), [turn.ended_at.unwrap()]);
         let sent: Vec<_> = at(JournalStep::PartSent).map(|entry| entry.at).collect();
         assert_eq!(sent, story.parts.iter().filter_map(|part| part.sent_at).collect::<Vec<_>>());
