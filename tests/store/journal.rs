@@ -257,6 +257,7 @@ promises! {
         deliver(store).await;
         let failed = say(store, "bob", "two").await;
         fail(&world, "fini_400").await;
+        assert!(world.values("messages", "journal").await.iter().any(|journal| journal.contains("SHOP_SECRET")));
         world.pass(MONTH).await;
         let years = MONTH * 120;
         let policy = Retention {
