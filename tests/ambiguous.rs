@@ -20,7 +20,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use fini_bridge::app::sandbox::fini::{Change, Effect, Endpoint, FaultRule, Ledger, Then};
-use fini_bridge::store::MessageState;
+use fini_bridge::store::{JournalEntry, JournalStep, MessageState};
 use futures::future::join_all;
 use support::senders::{self, CHANNELS};
 use support::{World, eventually};
@@ -162,6 +162,18 @@ async fn end_well(world: &World, chats: &[Chat]) {
     }
 }
 
+/// The steps of each question that met a fault, as the journal tells them.
+async fn told(world: &World) -> Vec<Vec<JournalEntry>> {
+    let store = world.store().await;
+    let mut told = Vec::new();
+    for story in world.stories(&[MessageState::Done]).await {
+        if story.text.is_some_and(|text| text.starts_with("The question")) {
+            told.push(store.timeline(story.id).await.unwrap());
+        }
+    }
+    told
+}
+
 fn lost(effect: Effect, then: Then) -> FaultRule {
     FaultRule::at(Endpoint::Ask, effect, then)
 }
@@ -170,13 +182,31 @@ on_both_stores! {
     async fn an_answer_that_got_lost_is_looked_up_and_the_question_never_stored_twice(world: World) {
         let ways = [ERROR, Then::Html { status: 502 }, Then::Cut, Then::CutMidway, Then::Truncated, Then::Hang];
         let faults = ways.map(|then| lost(Effect::Answered, then));
-        all_end_well(&world, &Chat::pairs(&world, faults.into())).await;
+        let chats = Chat::pairs(&world, faults.into());
+        all_end_well(&world, &chats).await;
+        let told = told(&world).await;
+        assert_eq!(told.len(), chats.len());
+        for timeline in told {
+            let steps: Vec<&str> = timeline.iter().map(|entry| entry.step.as_str()).collect();
+            let count = |step: &str| steps.iter().filter(|other| **other == step).count();
+            assert_eq!((count("asked"), count("adopted"), count("answered")), (1, 1, 1), "{steps:?}");
+            assert!(steps.ends_with(&["looked_up", "adopted", "answered", "part_sent"]), "{steps:?}");
+            let replicas: HashSet<&str> = timeline.iter().map(|entry| entry.replica.as_str()).collect();
+            assert!(replicas.len() == 1 && replicas.iter().all(|replica| replica.len() == 36), "{replicas:?}");
+        }
     }
 
     async fn a_call_that_came_to_nothing_is_made_again(world: World) {
         let ways = [ERROR, Then::Html { status: 502 }, Then::Cut, Then::Hang];
         let faults = ways.map(|then| lost(Effect::Nothing, then));
         all_end_well(&world, &Chat::pairs(&world, faults.into())).await;
+        for timeline in told(&world).await {
+            let asked = timeline.iter().filter(|entry| entry.step == JournalStep::Asked);
+            let reasons: Vec<Option<&str>> = asked.map(|entry| entry.detail.get("reason")?.as_str()).collect();
+            assert_eq!(reasons.len(), 2, "{timeline:?}");
+            let codes = ["fini_500", "fini_502", "connection_lost", "timed_out"];
+            assert!(reasons[0].is_none() && codes.contains(&reasons[1].unwrap()), "{reasons:?}");
+        }
     }
 
     async fn a_call_that_was_cut_before_fini_read_it_is_made_again(world: World) {

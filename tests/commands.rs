@@ -525,6 +525,10 @@ async fn a_failed_message_is_listed_shown_and_tried_again_beside_the_running_gat
     assert!(one.out.lines().count() == 2 && one.err.contains("--limit"), "{}", one.out);
 
     let shown = command(&world, &["messages", "show", &id]).ok();
+    let steps = ["received, verified with channels.slack.signing_secret", "stored", "waits", "failed: fini_400"];
+    for part in steps {
+        assert!(shown.contains(part), "{part:?} is not in:\n{shown}");
+    }
     for part in ["channel       slack", "failed: fini_400", "received", "| a poisoned\u{fffd}[2J question"] {
         assert!(shown.contains(part), "{part:?} is not in:\n{shown}");
     }
@@ -537,6 +541,13 @@ async fn a_failed_message_is_listed_shown_and_tried_again_beside_the_running_gat
     assert_eq!(world.outside.texts("\"D1\"").len(), 1);
     let shown = command(&world, &["messages", "show", &id]).ok();
     assert!(shown.contains("part 1 (message) sent") && shown.contains(BOT), "{shown}");
+    assert!(shown.contains("failed: fini_400") && shown.contains("tried again by a person"), "{shown}");
+    let json: Value = serde_json::from_str(&command(&world, &["messages", "show", &id, "--json"]).ok()).unwrap();
+    let steps: Vec<&str> =
+        json["timeline"].as_array().unwrap().iter().map(|entry| entry["step"].as_str().unwrap()).collect();
+    let expected =
+        ["received", "stored", "waiting", "asked", "failed", "retried", "waiting", "asked", "answered", "part_sent"];
+    assert_eq!(steps.iter().filter(|step| **step != "part_retried").copied().collect::<Vec<_>>(), expected, "{json:#}");
 
     let twice = command(&world, &["messages", "retry", &id]);
     assert!(twice.code == 1 && twice.err.contains("not tried again"), "{}", twice.err);

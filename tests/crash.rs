@@ -11,11 +11,11 @@
 
 mod support;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use fini_bridge::app::sandbox::fini::{Change, Effect, Endpoint, FaultRule, Then};
-use fini_bridge::store::MessageState;
+use fini_bridge::store::{JournalStep, MessageState};
 use support::senders::{self, CHANNELS};
 use support::{SOON, World, eventually};
 
@@ -82,6 +82,28 @@ async fn killed_five_times_during_200_messages_in_20_chats_all_are_answered_once
     eprintln!("{doubled} parts arrived twice, under the same id");
     assert!(doubled <= 5 * 20);
     assert_eq!(world.outside.violations(), Vec::<String>::new());
+    journals_agree_with_what_was_done(&world).await;
+}
+
+/// A step and its line in the journal are one commit: whenever the process was killed, neither is there alone.
+async fn journals_agree_with_what_was_done(world: &World) {
+    let store = world.store().await;
+    let mut replicas = HashSet::new();
+    for story in world.stories(&[MessageState::Done]).await {
+        let timeline = store.timeline(story.id).await.unwrap();
+        let at = |step: JournalStep| timeline.iter().filter(move |entry| entry.step == step);
+        let turn = story.turn.unwrap();
+        assert_eq!(at(JournalStep::Received).map(|entry| entry.at).collect::<Vec<_>>(), [story.received_at]);
+        assert_eq!(at(JournalStep::Asked).count(), usize::try_from(turn.asked).unwrap(), "{timeline:?}");
+        assert_eq!(at(JournalStep::Asked).next_back().map(|entry| entry.at), turn.asked_at);
+        assert_eq!(at(JournalStep::Answered).map(|entry| entry.at).collect::<Vec<_>>(), [turn.ended_at.unwrap()]);
+        let sent: Vec<_> = at(JournalStep::PartSent).map(|entry| entry.at).collect();
+        assert_eq!(sent, story.parts.iter().filter_map(|part| part.sent_at).collect::<Vec<_>>());
+        let again: usize = story.parts.iter().map(|part| usize::try_from(part.attempts).unwrap() - 1).sum();
+        assert_eq!(at(JournalStep::PartRetried).count(), again, "{timeline:?}");
+        replicas.extend(timeline.into_iter().map(|entry| entry.replica));
+    }
+    assert!(replicas.len() > 1 && replicas.iter().all(|replica| replica.len() == 36), "{replicas:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -585,9 +585,19 @@ async fn no_secret_and_no_text_is_in_logs_metrics_or_errors() {
     world.until(6, MessageState::Done).await;
     let (log, metrics) = (world.log(), world.admin("/metrics").await);
     assert!(log.lines().count() > 10, "the log says something: {log}");
+    let store = world.store().await;
+    let mut told = String::new();
+    for story in world.stories(&[]).await {
+        told.push_str(&serde_json::to_string(&store.timeline(story.id).await.unwrap()).unwrap());
+    }
+    for secret in ["channels.slack.signing_secret", "channels.shop.verify.secret", "channels.bridge.secret"] {
+        assert!(told.contains(&format!("\"secret\":\"{secret}\"")), "{secret}: {told}");
+    }
+    assert!(told.contains(r#""step":"part_retried""#) && told.contains(r#""reason":"http_500""#), "{told}");
     for canary in canaries {
         assert!(!log.contains(canary), "{canary} is in the log:\n{log}");
         assert!(!metrics.contains(canary), "{canary} is in the metrics");
+        assert!(!told.contains(canary), "{canary} is in a timeline");
     }
 }
 

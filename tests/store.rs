@@ -107,6 +107,8 @@ mod durability;
 mod fences;
 #[path = "store/intake.rs"]
 mod intake;
+#[path = "store/journal.rs"]
+mod journal;
 #[path = "store/lanes.rs"]
 mod lanes;
 #[path = "store/limits.rs"]

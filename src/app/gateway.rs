@@ -280,6 +280,7 @@ fn compose(
             bots: channel.bots.clone(),
             enabled: channel.enabled,
             accept: channel.accept.clone(),
+            secrets: channel.secrets.clone(),
             conversations: channel.conversations.clone(),
             replies: channel.replies.clone(),
             limiter,

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use serde_json::json;
 
 use super::export::span;
-use super::story::{clean, lines, state, steps, with_reason};
+use super::story::{clean, state, steps, with_reason};
 use super::{ConfigPath, Failure, Loaded, Outcome, channel, load_quietly};
 use crate::app::gateway::open_store;
 use crate::domain::clock::Timestamp;
@@ -125,7 +125,7 @@ impl Since {
     }
 }
 
-/// Show a message's path, step by step, with its text and what the platform said
+/// Show a message's path, step by step: when, in which process, its text, and what the platform said
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   fini-bridge messages show 01998c5e-2f6b-7c3e-9d44-0c1d9c7e6a10
@@ -279,12 +279,18 @@ fn cut(text: &str) -> String {
 }
 
 async fn show(loaded: &Loaded, arguments: Show) -> Outcome {
-    let Some(story) = store(loaded).await?.details(arguments.id).await? else {
+    let store = store(loaded).await?;
+    let Some(story) = store.details(arguments.id).await? else {
         return Err(Failure::Run(anyhow!("{}: there is no such message", arguments.id)));
     };
     let story = with_reason(story);
+    let timeline = store.timeline(arguments.id).await?;
     if arguments.json {
-        println!("{:#}", json!(story));
+        let mut story = json!(story);
+        if let Some(fields) = story.as_object_mut() {
+            fields.insert("timeline".to_owned(), json!(timeline));
+        }
+        println!("{story:#}");
         return Ok(());
     }
     println!("message       {}", story.id);
@@ -302,14 +308,11 @@ async fn show(loaded: &Loaded, arguments: Show) -> Outcome {
     }
     println!("state         {}", state(&story));
     println!();
-    for step in steps(&story) {
+    for step in steps(&story, &timeline) {
         let at = step.at.map(|at| at.to_string()).unwrap_or_default();
-        println!("{at:<24}  {}", step.what);
-        let first = step.what == "received";
-        let pruned = || vec!["(the text is removed: store.keep)".to_owned()];
-        let text = if first { story.text.as_deref().map_or_else(pruned, lines) } else { step.text };
-        for line in text {
-            println!("{:<24}  | {line}", "");
+        println!("{at:<24}  {:<8}  {}", step.replica, step.what);
+        for line in step.text {
+            println!("{:<34}  | {line}", "");
         }
     }
     Ok(())

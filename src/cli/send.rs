@@ -157,7 +157,8 @@ async fn watch(store: &Arc<dyn Store>, message: MessageId, within: Duration) -> 
     let mut told = HashSet::new();
     loop {
         let story = with_reason(store.details(message).await?.context("the message is gone from the store")?);
-        for step in steps(&story) {
+        let timeline = store.timeline(message).await?;
+        for step in steps(&story, &timeline) {
             if told.insert(step.what.clone()) {
                 println!("          {}", step.what);
                 step.text.iter().for_each(|line| println!("          | {line}"));

@@ -4,49 +4,103 @@ use serde_json::Value;
 
 use crate::domain::clock::Timestamp;
 use crate::store::retention::{EXPIRED, EXPIRED_DETAIL};
-use crate::store::{MessageDetails, MessageState, PartDetails};
+use crate::store::{JournalEntry, JournalStep, MessageDetails, MessageState, PartDetails};
 
 /// Something that happened to a message.
 pub struct Step {
-    /// `None`: not known, or still going on.
+    /// `None`: still going on.
     pub at: Option<Timestamp>,
+    /// The beginning of the process's name; empty: not known.
+    pub replica: String,
     pub what: String,
     /// What was said, a line each.
     pub text: Vec<String>,
 }
 
-/// What happened so far, in order.
-pub fn steps(story: &MessageDetails) -> Vec<Step> {
-    let mut steps = vec![step(Some(story.received_at), "received".to_owned())];
-    if let Some(turn) = &story.turn {
-        if turn.asked > 0 {
-            let again = if turn.asked > 1 { format!(", {} times", turn.asked) } else { String::new() };
-            steps.push(step(turn.asked_at, format!("asked agent {}{again}", turn.bot_id)));
-        }
-        if turn.ended_at.is_some() && !turn.event_kinds.is_empty() {
-            steps.push(step(turn.ended_at, format!("answered: {}", clean(&turn.event_kinds.join(", ")))));
-        }
-    }
-    let parts = story.parts.iter().enumerate();
-    steps.extend(parts.map(|(at, part)| part_step(at + 1, part)));
+/// What happened so far, in order, and what is still to be done.
+pub fn steps(story: &MessageDetails, timeline: &[JournalEntry]) -> Vec<Step> {
+    let last = |part: &PartDetails| timeline.iter().rposition(|entry| names(entry, part));
+    let step = |(place, entry): (usize, &JournalEntry)| {
+        let part = story.parts.iter().enumerate().find(|(_, part)| names(entry, part));
+        let text = match part {
+            Some((_, part)) if last(part) == Some(place) => part_lines(part),
+            None if entry.step == JournalStep::Received => story.text.as_deref().map_or_else(pruned, lines),
+            _ => Vec::new(),
+        };
+        let what = match part {
+            Some((number, part)) => format!("part {} ({}) {}", number + 1, part.kind.as_str(), happened(story, entry)),
+            None => happened(story, entry),
+        };
+        Step { at: Some(entry.at), replica: entry.replica.chars().take(8).collect(), what, text }
+    };
+    let mut steps: Vec<Step> = timeline.iter().enumerate().map(step).collect();
+    let waiting = story.parts.iter().enumerate().filter(|(_, part)| !matches!(part.state.as_str(), "sent" | "failed"));
+    steps.extend(waiting.map(|(number, part)| {
+        let what =
+            format!("part {} ({}) {}{}", number + 1, part.kind.as_str(), part.state, why(part.reason.as_deref()));
+        let text = if last(part).is_some() { Vec::new() } else { part_lines(part) };
+        Step { at: None, replica: String::new(), what, text }
+    }));
     steps
 }
 
-fn step(at: Option<Timestamp>, what: String) -> Step {
-    Step { at, what, text: Vec::new() }
+fn names(entry: &JournalEntry, part: &PartDetails) -> bool {
+    entry.detail.get("part").and_then(Value::as_str).is_some_and(|id| id == part.id.to_string())
 }
 
-fn part_step(number: usize, part: &PartDetails) -> Step {
-    let mut what = format!("part {number} ({}) {}", part.kind.as_str(), part.state);
-    if let Some(reason) = &part.reason {
-        what.push_str(&format!(": {}", clean(reason)));
+fn pruned() -> Vec<String> {
+    vec!["(the text is removed: store.keep)".to_owned()]
+}
+
+fn why(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(": {}", clean(reason))).unwrap_or_default()
+}
+
+/// An entry in words.
+fn happened(story: &MessageDetails, entry: &JournalEntry) -> String {
+    let detail = |name: &str| entry.detail.get(name).and_then(Value::as_str);
+    let reason = why(detail("reason"));
+    let turn = story.turn.as_ref().filter(|turn| detail("turn").is_some_and(|id| id == turn.id.to_string()));
+    match entry.step {
+        JournalStep::Received => match detail("secret") {
+            Some(secret) => format!("received, verified with {}", clean(secret)),
+            None => "received".to_owned(),
+        },
+        JournalStep::Stored => "stored".to_owned(),
+        JournalStep::Waiting => format!("waits{reason}"),
+        JournalStep::Asked => {
+            let agent = turn.map(|turn| format!(" agent {}", turn.bot_id)).unwrap_or_default();
+            match entry.detail.get("call").and_then(Value::as_u64) {
+                Some(call) if call > 1 => format!("asked{agent} again, call {call}{reason}"),
+                _ => format!("asked{agent}"),
+            }
+        }
+        JournalStep::Throttled => format!("Fini takes no more for now{reason}"),
+        JournalStep::Answered => match turn.filter(|turn| !turn.event_kinds.is_empty()) {
+            Some(turn) => format!("answered: {}", clean(&turn.event_kinds.join(", "))),
+            None => "answered".to_owned(),
+        },
+        JournalStep::LookedUp => format!("looked up in Fini: {} found", detail("found").unwrap_or("nothing")),
+        JournalStep::Adopted => "the answer that was found counts".to_owned(),
+        JournalStep::PartSent => match detail("by") {
+            Some("response") => "sent in the response".to_owned(),
+            _ => "sent".to_owned(),
+        },
+        JournalStep::PartRetried => format!("not taken, tried again{reason}"),
+        JournalStep::PartFailed => format!("failed{reason}"),
+        JournalStep::Reported => format!("reported as {}{reason}", detail("outcome").unwrap_or("taken")),
+        JournalStep::Held => format!("held{reason}"),
+        JournalStep::Failed => format!("failed{reason}"),
+        JournalStep::Retried => "tried again by a person".to_owned(),
+        JournalStep::Discarded => "discarded by a person".to_owned(),
     }
-    if part.attempts > 1 {
-        what.push_str(&format!(", {} attempts", part.attempts));
-    }
+}
+
+/// What a part says, and what was said of it.
+fn part_lines(part: &PartDetails) -> Vec<String> {
     let mut text = part.part.as_ref().map(|part| part_text(&part.0)).unwrap_or_default();
     text.extend(part.detail.as_deref().map(|detail| format!("({})", clean(detail))));
-    Step { at: part.sent_at.or(part.tried_at), what, text }
+    text
 }
 
 /// What a part says, where its connector put it; otherwise the part as it is.

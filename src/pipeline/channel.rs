@@ -152,6 +152,8 @@ pub struct Channel {
     /// False: messages are kept, not answered.
     pub enabled: bool,
     pub accept: Vec<Accept>,
+    /// The secrets that webhooks are verified with, each as configured: `env:NAME`, or the key that it stands in.
+    pub secrets: Vec<Arc<str>>,
     pub conversations: Conversations,
     pub replies: Replies,
     /// `pace` and `pace_per_chat`

@@ -81,13 +81,14 @@ impl Inbox {
     /// error the same events may be brought again, and must be: nothing is kept twice.
     ///
     /// `hold`: somebody waits for the answer, so the replies are not delivered before this has passed. It holds only
-    /// where the events are a single message.
+    /// where the events are a single message. `secret`: what proved them genuine, as configured.
     pub async fn take(
         &self,
         channel: &Channel,
         events: Vec<Event>,
         now: Timestamp,
         hold: Option<Duration>,
+        secret: Option<Arc<str>>,
     ) -> Result<Taken, StoreError> {
         let hold = hold.filter(|_| events.len() == 1);
         let mut items = Vec::new();
@@ -109,6 +110,12 @@ impl Inbox {
         self.apply_reports(channel, reports).await?;
         if items.is_empty() {
             return Ok(Taken::IGNORED);
+        }
+        for item in &mut items {
+            match item {
+                NewItem::Message(message) => message.secret.clone_from(&secret),
+                NewItem::Unusable(unusable) => unusable.secret.clone_from(&secret),
+            }
         }
         let held = match items.as_slice() {
             [NewItem::Message(message)] if message.wait.is_some() => Some(message.delivery_key.clone()),
@@ -175,6 +182,7 @@ fn to_new_message(
             id: MessageId::generate(),
             channel: channel.name.clone(),
             delivery_key: incoming.delivery_key,
+            secret: None,
             reason: "too_old".to_owned(),
             detail: "It was sent longer ago than duplicates are remembered.".to_owned(),
             raw: cut(incoming.text.as_bytes()),
@@ -210,6 +218,7 @@ fn to_new_message(
         address: incoming.address,
         sort_at: sent_at.filter(|_| incoming.unordered),
         only_if_known,
+        secret: None,
         merge_window: channel.conversations.merge_window.0,
         wait: hold,
         dormant: !channel.enabled,
@@ -223,6 +232,7 @@ fn to_unusable(channel: &Channel, malformed: Malformed) -> NewUnusable {
         id,
         channel: channel.name.clone(),
         delivery_key: malformed.delivery_key.unwrap_or_else(|| DeliveryKey::new(id.to_string())),
+        secret: None,
         reason: malformed.reason.to_owned(),
         detail: malformed.detail,
         raw: malformed.raw.unwrap_or_default(),

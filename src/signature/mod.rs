@@ -63,6 +63,7 @@ impl RawWebhook {
 /// A webhook whose sender is known to hold the secret.
 pub struct Verified {
     raw: RawWebhook,
+    secret: Option<usize>,
 }
 
 impl Verified {
@@ -72,6 +73,11 @@ impl Verified {
 
     pub fn body(&self) -> &[u8] {
         &self.raw.body
+    }
+
+    /// Which of the channel's secrets its sender holds, in the order of the configuration. `None`: there are none.
+    pub fn secret(&self) -> Option<usize> {
+        self.secret
     }
 }
 
@@ -107,9 +113,14 @@ pub trait Verifier {
 
     fn judge(&self, raw: &RawWebhook, now: Timestamp) -> Result<(), Refused>;
 
+    /// Likewise, and by which of several secrets.
+    fn judge_by(&self, raw: &RawWebhook, now: Timestamp) -> Result<Option<usize>, Refused> {
+        self.judge(raw, now).map(|()| None)
+    }
+
     fn verify(&self, raw: RawWebhook, now: Timestamp) -> Result<Verified, Refused> {
-        self.judge(&raw, now)?;
-        Ok(Verified { raw })
+        let secret = self.judge_by(&raw, now)?;
+        Ok(Verified { raw, secret })
     }
 }
 

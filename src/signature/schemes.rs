@@ -191,15 +191,21 @@ impl Verifier for Hmac {
     }
 
     fn judge(&self, raw: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
+        self.judge_by(raw, now).map(drop)
+    }
+
+    fn judge_by(&self, raw: &RawWebhook, now: Timestamp) -> Result<Option<usize>, Refused> {
         let given = self.given(raw, now)?;
-        let mut genuine = false;
-        for secret in &self.secrets {
+        let mut genuine = None;
+        for (place, secret) in self.secrets.iter().enumerate() {
             let digest = self.digest(secret, raw).ok_or(Refused::Missing)?;
             for given in &given {
-                genuine |= equal(&digest, given);
+                if equal(&digest, given) {
+                    genuine.get_or_insert(place);
+                }
             }
         }
-        if genuine { Ok(()) } else { Err(Refused::Wrong) }
+        genuine.map(Some).ok_or(Refused::Wrong)
     }
 }
 
@@ -230,7 +236,11 @@ impl Verifier for Token {
         }
     }
 
-    fn judge(&self, raw: &RawWebhook, _now: Timestamp) -> Result<(), Refused> {
+    fn judge(&self, raw: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
+        self.judge_by(raw, now).map(drop)
+    }
+
+    fn judge_by(&self, raw: &RawWebhook, _now: Timestamp) -> Result<Option<usize>, Refused> {
         let in_body;
         let given = match &self.place {
             TokenPlace::Header(name) => raw.header(name).ok_or(Refused::Missing)?,
@@ -241,23 +251,25 @@ impl Verifier for Token {
             }
         };
         let given = given.strip_prefix(self.prefix.as_str()).ok_or(Refused::Malformed)?;
-        let mut genuine = false;
-        for secret in &self.secrets {
-            genuine |= equal(secret.expose().as_bytes(), given.as_bytes());
+        let mut genuine = None;
+        for (place, secret) in self.secrets.iter().enumerate() {
+            if equal(secret.expose().as_bytes(), given.as_bytes()) {
+                genuine.get_or_insert(place);
+            }
         }
-        if genuine { Ok(()) } else { Err(Refused::Wrong) }
+        genuine.map(Some).ok_or(Refused::Wrong)
     }
 
     /// A token that stood in the body is blanked there: nothing that is kept or shown of the webhook can hold it.
     fn verify(&self, mut raw: RawWebhook, now: Timestamp) -> Result<Verified, Refused> {
-        self.judge(&raw, now)?;
+        let secret = self.judge_by(&raw, now)?;
         if matches!(self.place, TokenPlace::Field(_)) {
             field::blank(&mut raw, |text| {
                 let token = text.strip_prefix(self.prefix.as_str()).unwrap_or(text);
                 self.secrets.iter().any(|secret| equal(secret.expose().as_bytes(), token.as_bytes()))
             });
         }
-        Ok(Verified { raw })
+        Ok(Verified { raw, secret })
     }
 }
 
@@ -315,17 +327,73 @@ impl Verifier for StandardWebhooks {
     }
 
     fn judge(&self, raw: &RawWebhook, now: Timestamp) -> Result<(), Refused> {
+        self.judge_by(raw, now).map(drop)
+    }
+
+    fn judge_by(&self, raw: &RawWebhook, now: Timestamp) -> Result<Option<usize>, Refused> {
         let (id, at, signatures) = self.given(raw, now)?;
-        let mut genuine = false;
-        for secret in &self.secrets {
+        let mut genuine = None;
+        for (place, secret) in self.secrets.iter().enumerate() {
             let Some(key) = Self::key(secret) else { continue };
             let expected = Self::digest(&key, id, at, &raw.body);
             for signature in signatures.split(' ').filter_map(|entry| entry.strip_prefix("v1,")) {
-                if let Ok(given) = STANDARD.decode(signature) {
-                    genuine |= equal(&expected, &given);
+                if STANDARD.decode(signature).is_ok_and(|given| equal(&expected, &given)) {
+                    genuine.get_or_insert(place);
                 }
             }
         }
-        if genuine { Ok(()) } else { Err(Refused::Wrong) }
+        genuine.map(Some).ok_or(Refused::Wrong)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use reqwest::Method;
+    use reqwest::header::{HeaderMap, HeaderValue};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
+
+    fn raw(header: &'static str, value: &str) -> RawWebhook {
+        let mut headers = HeaderMap::new();
+        headers.insert(header, HeaderValue::from_str(value).unwrap());
+        let (url, rest, query) = ("https://bridge.example.com/".to_owned(), String::new(), Vec::new());
+        RawWebhook { method: Method::POST, url, rest, headers, query, body: Bytes::from_static(b"{}") }
+    }
+
+    fn secrets() -> Vec<Secret> {
+        ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "C2FVsBQIhrscChlQIMV+b5sSYspob7oD"].map(Secret::new).into()
+    }
+
+    #[test]
+    fn during_a_rotation_it_is_known_which_secret_was_used() {
+        let hmac = Hmac {
+            secrets: secrets(),
+            algorithm: Algorithm::Sha256,
+            header: "x-signature".to_owned(),
+            field: None,
+            encoding: Encoding::Hex,
+            prefix: String::new(),
+            signed: vec![Signed::Body],
+            timestamp: None,
+        };
+        let token =
+            Token { secrets: secrets(), place: TokenPlace::Header("x-token".to_owned()), prefix: String::new() };
+        let standard = StandardWebhooks { secrets: secrets(), tolerance: Duration::from_secs(300) };
+        for (place, secret) in secrets().into_iter().enumerate() {
+            let alone = Hmac { secrets: vec![secret.clone()], ..hmac.clone() };
+            let signature = alone.sign(&raw("x-signature", "")).unwrap();
+            assert_eq!(hmac.verify(raw("x-signature", &signature), NOW).map(|v| v.secret()), Ok(Some(place)));
+            assert_eq!(token.verify(raw("x-token", secret.expose()), NOW).map(|v| v.secret()), Ok(Some(place)));
+            let alone = StandardWebhooks { secrets: vec![secret], ..standard.clone() };
+            let mut signed = raw("x-other", "");
+            for (name, value) in alone.sign("id", NOW, b"{}").unwrap() {
+                signed.headers.insert(name, HeaderValue::from_str(&value).unwrap());
+            }
+            assert_eq!(standard.verify(signed, NOW).map(|v| v.secret()), Ok(Some(place)));
+        }
+        assert_eq!(token.verify(raw("x-token", "another"), NOW).map(|v| v.secret()), Err(Refused::Wrong));
     }
 }

@@ -201,6 +201,9 @@ pub trait Operations: Send + Sync + 'static {
 
     async fn details(&self, message: MessageId) -> Result<Option<MessageDetails>>;
 
+    /// What happened to a message, in order; empty: there is no such message.
+    async fn timeline(&self, message: MessageId) -> Result<Vec<JournalEntry>>;
+
     /// By what the platform delivered; for `send`.
     async fn find(&self, channel: &ChannelName, key: &DeliveryKey) -> Result<Option<MessageId>>;
 

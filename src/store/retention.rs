@@ -119,18 +119,6 @@ pub const TABLES: &[(&str, &[Column])] = &[
     ("credential_states", &[Kept("fingerprint", ID), Kept("state", CODE), Kept("reason", CODE)]),
     ("shown_events", &[Kept("interaction_id", FINI_ID), Kept("event_id", FINI_ID)]),
     (
-        "journal",
-        &[
-            Kept("replica", ID),
-            Kept("message", ID),
-            Kept("turn", ID),
-            Kept("part", ID),
-            Kept("step", CODE),
-            Kept("reason", CODE),
-            Kept("detail", CODE),
-        ],
-    ),
-    (
         "messages",
         &[
             Kept("id", ID),
@@ -148,6 +136,7 @@ pub const TABLES: &[(&str, &[Column])] = &[
             Pruned("detail", "NULL"),
             Kept("turn", ID),
             Kept("traceparent", ID),
+            Pruned("journal", "''"),
         ],
     ),
     (
@@ -165,6 +154,7 @@ pub const TABLES: &[(&str, &[Column])] = &[
             Pruned("event_kinds", "'[]'"),
             Kept("channel", NAME),
             Kept("sender_ref", PERSON),
+            Pruned("journal", "''"),
         ],
     ),
     (
@@ -190,6 +180,7 @@ pub const TABLES: &[(&str, &[Column])] = &[
             Kept("receipt", PLATFORM_ID),
             Pruned("reason", CODES_ONLY),
             Pruned("detail", "NULL"),
+            Pruned("journal", "''"),
         ],
     ),
 ];

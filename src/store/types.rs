@@ -1,5 +1,6 @@
 //! What a store is told and what it tells: plain values, without behaviour.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -45,6 +46,8 @@ pub struct NewMessage {
     pub sort_at: Option<Timestamp>,
     /// Only if the chat's lane exists: a thread in which the bot was mentioned before.
     pub only_if_known: bool,
+    /// The secret that proved it, as configured: `env:NAME`, or the key that it stands in. `None`: nothing did.
+    pub secret: Option<Arc<str>>,
     /// How long the lane waits for more before its turn starts.
     pub merge_window: Duration,
     /// Somebody waits for the answer in the response: replies are not delivered before this has passed
@@ -59,6 +62,8 @@ pub struct NewUnusable {
     pub id: MessageId,
     pub channel: ChannelName,
     pub delivery_key: DeliveryKey,
+    /// As [`NewMessage::secret`].
+    pub secret: Option<Arc<str>>,
     /// A code: `malformed`, `too_old`.
     pub reason: String,
     /// For the person who looks at it: names a field, never a value.
@@ -579,6 +584,71 @@ pub struct PartDetails {
     pub sent_at: Option<Timestamp>,
     /// `None`: pruned.
     pub part: Option<Part>,
+}
+
+/// What can happen to a message, its turn or a part of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JournalStep {
+    Received,
+    Stored,
+    /// For its turn; with a reason: until Fini is asked again, or what became of its call is known.
+    Waiting,
+    Asked,
+    /// Fini takes no more calls for now.
+    Throttled,
+    Answered,
+    /// What became of a call was looked for in Fini.
+    LookedUp,
+    /// The answer to such a call was found, and counts.
+    Adopted,
+    PartSent,
+    /// Was not taken, and is tried again.
+    PartRetried,
+    PartFailed,
+    /// The platform has said later what became of a part.
+    Reported,
+    Held,
+    Failed,
+    /// By a person.
+    Retried,
+    /// By a person.
+    Discarded,
+}
+
+impl JournalStep {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Stored => "stored",
+            Self::Waiting => "waiting",
+            Self::Asked => "asked",
+            Self::Throttled => "throttled",
+            Self::Answered => "answered",
+            Self::LookedUp => "looked_up",
+            Self::Adopted => "adopted",
+            Self::PartSent => "part_sent",
+            Self::PartRetried => "part_retried",
+            Self::PartFailed => "part_failed",
+            Self::Reported => "reported",
+            Self::Held => "held",
+            Self::Failed => "failed",
+            Self::Retried => "retried",
+            Self::Discarded => "discarded",
+        }
+    }
+}
+
+/// A step of a message's way, by whatever row it was written in. Never quotes anything: codes, counts and ids.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct JournalEntry {
+    #[serde(serialize_with = "rfc3339")]
+    pub at: Timestamp,
+    pub step: JournalStep,
+    /// Which process; empty where that was not written down.
+    pub replica: String,
+    /// `reason`, `secret`, `turn`, `part`, `call`, `found`, …
+    pub detail: Map<String, Value>,
 }
 
 /// For people and their tools; in the store's own columns times are milliseconds.

@@ -159,11 +159,12 @@ impl Intake {
         };
         let prefer = wait::preference(&raw).filter(|_| channel.platform.answers_in_response());
         let verified = self.reader.verify(&channel.platform, raw, &place, now).await??;
+        let secret = verified.secret().and_then(|place| channel.secrets.get(place)).cloned();
         let _ = tokio::time::timeout(PREPARE_WITHIN, channel.platform.prepare()).await;
         match self.reader.parse(&channel.platform, verified, &place).await? {
             Parsed::Answer(answer) => Ok(handshake_response(&answer)),
             Parsed::Rejected(rejected) => Ok(problem_details(&rejected)),
-            Parsed::Events(events) => self.persist(channel, place, events, now, prefer).await,
+            Parsed::Events(events) => self.persist(channel, place, events, now, prefer, secret).await,
         }
     }
 
@@ -220,8 +221,9 @@ impl Intake {
         events: Vec<Event>,
         now: Timestamp,
         prefer: Option<Duration>,
+        secret: Option<Arc<str>>,
     ) -> Result<Outcome, Refusal> {
-        let taken = self.inbox.take(channel, events, now, prefer.map(wait::held_back)).await?;
+        let taken = self.inbox.take(channel, events, now, prefer.map(wait::held_back), secret).await?;
         // Whoever waits for the answer waits long.
         drop(place);
         let response = match prefer.zip(taken.held) {

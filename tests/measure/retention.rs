@@ -97,6 +97,7 @@ fn message() -> NewItem {
         address: Address(json!({})),
         sort_at: None,
         only_if_known: false,
+        secret: None,
         merge_window: Duration::ZERO,
         wait: None,
         dormant: true,

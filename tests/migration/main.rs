@@ -21,7 +21,7 @@ mod support;
 
 use std::time::Duration;
 
-use fini_bridge::store::MessageDetails;
+use fini_bridge::store::{MessageDetails, MessageState};
 use serde_json::Value;
 
 use fixture::{Backend, Migrated, VERSIONS};
@@ -135,6 +135,19 @@ on_both_stores! {
             assert_eq!(fixture.asked(&text), 0, "{text}");
             let sent = fixture.world.outside.texts(chat.1);
             assert_eq!(sent.iter().filter(|sent| **sent == answer(&text)).count(), 1, "{sent:?}");
+        }
+        // What happened before there was a journal is told from the rows.
+        let store = fixture.world.store().await;
+        for story in fixture.world.stories(&[MessageState::Done]).await {
+            let timeline = store.timeline(story.id).await.unwrap();
+            let steps: Vec<&str> = timeline.iter().map(|entry| entry.step.as_str()).collect();
+            assert!(steps.starts_with(&["received", "stored"]), "{steps:?}");
+            let is_asked = story.turn.is_some_and(|turn| turn.asked > 0);
+            for step in ["asked", "answered"] {
+                assert_eq!(steps.contains(&step), is_asked, "{steps:?}");
+            }
+            let sent = story.parts.iter().filter(|part| part.state == "sent").count();
+            assert_eq!(steps.iter().filter(|step| **step == "part_sent").count(), sent, "{steps:?}");
         }
     }
 

@@ -137,6 +137,7 @@ pass_on! { Responses {
 pass_on! { Operations {
     fn list(filter: &Filter) -> Vec<MessageDetails>;
     fn details(message: MessageId) -> Option<MessageDetails>;
+    fn timeline(message: MessageId) -> Vec<JournalEntry>;
     fn find(channel: &ChannelName, key: &DeliveryKey) -> Option<MessageId>;
     fn retry(message: MessageId) -> Retried;
     fn discard(message: MessageId) -> Discarded;

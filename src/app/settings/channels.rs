@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::problems::{Finding, list, nearest};
 use super::reader::Reader;
 use super::schema::{Schemas, Shape};
+use super::secrets;
 use super::table;
 use super::tree::{Node, Path, Value};
 use crate::domain::id::{BotId, ChannelName};
@@ -28,6 +29,8 @@ pub struct Channel {
     /// Another workspace's.
     pub fini_api_key: Option<Secret>,
     pub accept: Vec<Accept>,
+    /// The secrets that webhooks are verified with, each as configured: `env:NAME`, or the key that it stands in.
+    pub secrets: Vec<Arc<str>>,
     /// The global ones, with the channel's own keys over them.
     pub conversations: Conversations,
     /// Likewise.
@@ -193,6 +196,7 @@ fn channel(reader: &mut Reader<'_>, tree: &Node, node: &mut Node, schemas: &Sche
         enabled: shared.enabled.unwrap_or(true),
         fini_api_key: shared.fini_api_key,
         accept: shared.accept.unwrap_or_else(|| vec![Accept::Direct, Accept::Mention]),
+        secrets: secrets::verifying(node, path),
         conversations,
         replies,
         pace: shared.pace,

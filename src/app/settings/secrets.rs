@@ -2,10 +2,11 @@
 //! channel's webhooks pass for another's.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::reader::Reader;
 use super::table::leaves;
-use super::tree::{Node, Path};
+use super::tree::{Hidden, Node, Path};
 use crate::domain::problem::Problem;
 use crate::domain::secret::Secret;
 use crate::signature::StandardWebhooks;
@@ -29,6 +30,32 @@ pub(super) fn too_short(key: &str, secret: &str) -> Option<Problem> {
             "take a longer one; where it is yours to choose, `fini-bridge secret new` makes a good one",
         )
     })
+}
+
+/// Where a channel's table has the secrets that prove a webhook genuine; each channel has one of these keys.
+const VERIFYING: [&str; 5] = ["signing_secret", "app_secret", "secret_token", "verify.secret", "secret"];
+
+/// These secrets as a person knows them, in their order: as written, or by the key of one that stands there itself.
+pub(super) fn verifying(channel: &Node, path: &Path) -> Vec<Arc<str>> {
+    let mut names = Vec::new();
+    for key in VERIFYING {
+        let mut node = Some(channel);
+        let mut at = path.clone();
+        for step in key.split('.') {
+            node = node.and_then(|node| node.get(step));
+            at = at.key(step);
+        }
+        let Some(node) = node else { continue };
+        leaves(node, &at, &mut |path, secret| {
+            names.push(match &secret.hidden {
+                Some(Hidden::Variable(name)) => format!("env:{name}").into(),
+                Some(Hidden::File(name)) => format!("file:{name}").into(),
+                Some(Hidden::Literal) | None => path.to_string().into(),
+            });
+        });
+        break;
+    }
+    names
 }
 
 /// Warns of a secret that two custom channels share: what was signed for one of them is genuine on the other.
@@ -63,7 +90,31 @@ pub(super) fn judge(reader: &mut Reader<'_>, tree: &Node) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::problems::Place;
+    use super::super::tree::Value;
     use super::*;
+
+    #[test]
+    fn a_verifying_secret_has_the_name_that_a_person_gave_it() {
+        let node =
+            |text: &str, hidden| Node { hidden: Some(hidden), ..Node::new(place(), Value::Text(text.to_owned())) };
+        let list = Value::List(vec![
+            node("one", Hidden::Variable("OLD".to_owned())),
+            node("two", Hidden::File("new.txt".to_owned())),
+            node("three", Hidden::Literal),
+        ]);
+        let table = |key: &str, value| Node::new(place(), Value::Table([(key.to_owned(), value)].into()));
+        let channel = table("verify", table("secret", Node::new(place(), list)));
+        let names = verifying(&channel, &Path::parse("channels.shop"));
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+        assert_eq!(names, ["env:OLD", "file:new.txt", "channels.shop.verify.secret[2]"]);
+        let channel = table("signing_secret", node("one", Hidden::Literal));
+        assert_eq!(verifying(&channel, &Path::parse("channels.shop")), ["channels.shop.signing_secret".into()]);
+    }
+
+    fn place() -> Place {
+        Place::Environment("TEST".into())
+    }
 
     #[test]
     fn a_secret_counts_by_what_it_is_made_of() {

@@ -29,6 +29,7 @@ fn channel(accept: &[Accept], conversations: &str) -> Channel {
         bots: Vec::new(),
         enabled: true,
         accept: accept.to_vec(),
+        secrets: Vec::new(),
         conversations: toml::from_str::<Conversations>(conversations).unwrap(),
         replies: Replies::default(),
         limiter: RateLimiter::unlimited(),
@@ -266,7 +267,7 @@ async fn events_enter_without_http_and_only_once() {
         Event::Message(Box::new(with(|message| message.delivery_key = key)))
     };
     let hold = Some(Duration::from_secs(30));
-    let take = async |events| inbox.take(&channel, events, NOW, hold).await.unwrap();
+    let take = async |events| inbox.take(&channel, events, NOW, hold, None).await.unwrap();
 
     // One message: its replies are held, also when it comes again.
     let first = take(vec![message("1")]).await;

@@ -29,6 +29,7 @@ pub fn channel(conversations: &str) -> Channel {
         bots: Vec::new(),
         enabled: true,
         accept: vec![Accept::Direct],
+        secrets: Vec::new(),
         conversations: toml::from_str::<Conversations>(conversations).unwrap(),
         replies: Replies { failure_text: "Sorry.".to_owned(), ..Replies::default() },
         limiter: RateLimiter::unlimited(),

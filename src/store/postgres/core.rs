@@ -199,7 +199,8 @@ impl Core {
 
     async fn begin<'a>(&self, pool: &Pool) -> Result<Tx<'a>> {
         self.installation_key()?;
-        Ok(Tx::new(pool.get().await?, self.statements, Wakeups::new(self.membership.alive())))
+        let replica = self.membership.joined().map(|joined| joined.owner.clone());
+        Ok(Tx::new(pool.get().await?, self.statements, Wakeups::new(self.membership.alive(), replica)))
     }
 
     fn notice(&self, now: Option<Timestamp>) {

@@ -7,6 +7,7 @@ use super::tx::{Tx, get, ints, optional_texts, params, parsed, texts, to_json};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{MessageId, Owner};
 use crate::domain::message::Role;
+use crate::store::sql::journal;
 use crate::store::{NewItem, NewMessage, NewUnusable, Result};
 
 /// Messages, then lanes. A lane changes only where all that was told of it is new. Then the messages that were kept,
@@ -14,15 +15,16 @@ use crate::store::{NewItem, NewMessage, NewUnusable, Result};
 const INSERT: &str = "
     WITH kept AS (
         INSERT INTO messages (id, channel, delivery_key, key_digest, lane, role, sender, text, user_attributes, bot_id,
-            address, dormant, sort_at, wait_until, reason, detail, too_long, received_at, waiting_since, state, ended_at)
+            address, dormant, sort_at, wait_until, reason, detail, too_long, journal, received_at, waiting_since, state,
+            ended_at)
         SELECT id, channel, delivery_key, key_digest, lane, role, sender, text, user_attributes, bot_id, address,
-            dormant, sort_at, wait_until, reason, detail, too_long, $18, $18,
+            dormant, sort_at, wait_until, reason, detail, too_long, journal, $18, $18,
             CASE WHEN lane IS NULL THEN 'failed' ELSE 'received' END, CASE WHEN lane IS NULL THEN $18 END
         FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bigint[], $6::text[], $7::text[], $8::text[],
             $9::text[], $10::text[], $11::text[], $12::boolean[], $13::bigint[], $14::bigint[], $15::text[],
-            $16::text[], $17::boolean[]) WITH ORDINALITY AS n (id, channel, delivery_key, key_digest, lane, role,
-            sender, text, user_attributes, bot_id, address, dormant, sort_at, wait_until, reason, detail, too_long,
-            place)
+            $16::text[], $17::boolean[], $28::text[]) WITH ORDINALITY AS n (id, channel, delivery_key, key_digest,
+            lane, role, sender, text, user_attributes, bot_id, address, dormant, sort_at, wait_until, reason, detail,
+            too_long, journal, place)
         ORDER BY place ON CONFLICT (channel, key_digest) DO NOTHING RETURNING id, lane),
     whole AS MATERIALIZED (
         SELECT w.* FROM unnest($19::bigint[], $20::bigint[], $21::boolean[], $22::text[], $23::text[], $24::text[],
@@ -83,6 +85,13 @@ pub(super) async fn insert(tx: &Tx<'_>, new: &[&Item<'_>], plans: &Plans<'_>) ->
         attributes.push(message.map(|message| to_json(&message.user_attributes)).transpose()?);
         addresses.push(message.map(|message| to_json(&message.address)).transpose()?);
     }
+    let journal = new
+        .iter()
+        .map(|item| match item.item {
+            NewItem::Message(message) => journal::received(tx, message.secret.as_deref()),
+            NewItem::Unusable(unusable) => journal::unusable(tx, unusable),
+        })
+        .collect::<Result<Vec<String>>>()?;
     let ids: Vec<String> = new.iter().map(|item| item.id.to_string()).collect();
     let messages = || new.iter().map(|item| item.message());
     let unusable = || new.iter().map(|item| unusable(item));
@@ -122,6 +131,7 @@ pub(super) async fn insert(tx: &Tx<'_>, new: &[&Item<'_>], plans: &Plans<'_>) ->
                 ints(changed().map(|plan| plan.lane.turns.fence)),
                 ints(changed().map(|plan| plan.lane.turns.due_at.map(Timestamp::as_millis))),
                 changed().map(|plan| plan.is_leased).collect::<Vec<bool>>(),
+                texts(journal.iter().map(String::as_str)),
             ],
             |row| Ok((get::<Option<String>>(row, 0)?, get::<Option<i64>>(row, 1)?)),
         )

@@ -78,7 +78,7 @@ pub(super) fn newest() -> i64 {
 
 /// Checks the server and the schema; as [`Mode::Serve`], makes the schema what it must be.
 pub(super) async fn prepare(client: Pooled, mode: Mode) -> Result<[u8; 32], OpenError> {
-    let tx = Tx::new(client, Statements::Unnamed, Wakeups::new(None));
+    let tx = Tx::new(client, Statements::Unnamed, Wakeups::new(None, None));
     let patience = match mode {
         Mode::Serve => PATIENCE,
         Mode::Tool => Duration::from_secs(5),

@@ -30,11 +30,13 @@ macro_rules! impl_steps {
         use $crate::store::enforce::{self, RetentionSteps};
         use $crate::store::sql::methods::one_step_each;
         use $crate::store::sql::retention::Step;
-        use $crate::store::sql::{budgets, conversations, leases, outbox, queries, responses, retention, retry, turns};
+        use $crate::store::sql::{
+            budgets, conversations, leases, outbox, queries, responses, retention, retry, timeline, turns,
+        };
         use $crate::store::{
             Admission, Adopted, AfterSend, AfterTurn, AnswerPart, Budgets, Call, Conversation, Conversations,
-            Discarded, Filter, LaneState, LaneView, LookupNote, MessageDetails, Operations, Outbox, PendingPart,
-            Removed, Responses, Retention, Retried, SendEnd, Stats, Turn, TurnEnd, Turns,
+            Discarded, Filter, JournalEntry, LaneState, LaneView, LookupNote, MessageDetails, Operations, Outbox,
+            PendingPart, Removed, Responses, Retention, Retried, SendEnd, Stats, Turn, TurnEnd, Turns,
         };
 
         one_step_each! { $store, $by, Turns {
@@ -83,6 +85,7 @@ macro_rules! impl_steps {
         one_step_each! { $store, $by, Operations {
             read fn list(filter: &Filter) -> Vec<MessageDetails> = |tx| queries::list(tx, &filter);
             read fn details(message: MessageId) -> Option<MessageDetails> = |tx| queries::details(tx, message);
+            read fn timeline(message: MessageId) -> Vec<JournalEntry> = |tx| timeline::of(tx, message);
             write fn retry(message: MessageId) -> Retried = |tx| retry::retry(tx, message);
             write fn discard(message: MessageId) -> Discarded = |tx| retry::discard(tx, message);
             read fn stats() -> Stats = |tx| queries::stats(tx);

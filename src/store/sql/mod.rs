@@ -6,6 +6,7 @@
 pub(super) mod budgets;
 pub(super) mod clock;
 pub(super) mod conversations;
+pub(super) mod journal;
 pub(super) mod leases;
 pub(super) mod methods;
 pub(super) mod outbox;
@@ -13,6 +14,7 @@ pub(super) mod queries;
 pub(super) mod responses;
 pub(super) mod retention;
 pub(super) mod retry;
+pub(super) mod timeline;
 pub(super) mod turns;
 mod tx;
 pub(super) mod wakeups;

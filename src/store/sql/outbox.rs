@@ -1,5 +1,6 @@
 //! The outbox: parts of replies on their way, and what became of them.
 
+use super::journal::{self, appended};
 use super::leases::{give_back, hold};
 use super::{Row, Tx, json_list, params, sql};
 use crate::domain::clock::Timestamp;
@@ -117,12 +118,15 @@ fn read_pending(row: &dyn Row) -> Result<PendingPart> {
 async fn begin<T: Tx>(tx: &T, lane: LaneId, part: PartId) -> Result<bool> {
     let begun = tx
         .run(
-            sql!(
-                "UPDATE parts SET state = 'sending', sending_since = ?1, attempts = attempts + 1
+            sql!(concat!(
+                "UPDATE parts SET state = 'sending', sending_since = ?1, attempts = attempts + 1,
+                    journal = CASE WHEN state = 'pending' THEN journal ELSE ",
+                appended!("?4"),
+                " END
                  WHERE id = ?2 AND lane = ?3 AND state IN ('pending', 'sending')
                     AND (hold_until IS NULL OR hold_until <= ?1)"
-            ),
-            params![tx.now(), part.to_string(), lane],
+            )),
+            params![tx.now(), part.to_string(), lane, journal::part_retried(tx, "send_unknown")?],
         )
         .await?;
     Ok(begun == 1)
@@ -182,7 +186,7 @@ pub(crate) async fn finish_send<T: Tx>(
         SendEnd::Failed { reason, detail } => {
             let part = own(tx, id, &lane).await?;
             if part.is_undecided() {
-                fail(tx, &part, reason, Some(detail)).await?;
+                fail(tx, &part, reason, Some(detail), &journal::part_failed(tx, reason)?).await?;
             }
             true
         }
@@ -191,18 +195,23 @@ pub(crate) async fn finish_send<T: Tx>(
             if part.is_undecided() {
                 let hold = sql!("UPDATE parts SET state = 'held', reason = ?1, detail = ?2 WHERE seq = ?3");
                 tx.run(hold, params![reason, detail, part.seq]).await?;
-                later(tx, &part, "held", EARLIER_HELD).await?;
+                let later = sql!(
+                    "UPDATE parts SET state = 'held', reason = ?1
+                     WHERE turn = ?2 AND seq > ?3 AND reply = ?4 AND state = 'pending'"
+                );
+                tx.run(later, params![EARLIER_HELD, &part.turn, part.seq, part.reply]).await?;
                 settle(tx, &part.turn).await?;
             }
             true
         }
         SendEnd::Deferred { after, reason, detail } => {
             tx.run(
-                sql!(
-                    "UPDATE parts SET state = 'pending', reason = ?1, detail = ?2
-                     WHERE id = ?3 AND lane = ?4 AND state IN ('pending', 'sending')"
-                ),
-                params![reason, detail.as_deref(), id.to_string(), lane.id],
+                sql!(concat!(
+                    "UPDATE parts SET state = 'pending', reason = ?1, detail = ?2, journal = ",
+                    appended!("?5"),
+                    " WHERE id = ?3 AND lane = ?4 AND state IN ('pending', 'sending')"
+                )),
+                params![reason, detail.as_deref(), id.to_string(), lane.id, journal::part_retried(tx, reason)?],
             )
             .await?;
             let due_at = tx.now().plus(*after);
@@ -230,8 +239,11 @@ async fn own<T: Tx>(tx: &T, id: PartId, lane: &Lane) -> Result<Sent> {
 async fn taken<T: Tx>(tx: &T, lane: &Lane, id: PartId, receipt: Option<&str>) -> Result<bool> {
     let (turn, is_last_of_turn, more_waits) = tx
         .one(
-            sql!(
+            sql!(concat!(
                 "UPDATE parts SET receipt = coalesce(?1, receipt),
+                    journal = CASE WHEN state IN ('pending', 'sending') THEN ",
+                appended!("?5"),
+                " ELSE journal END,
                     sent_at = CASE WHEN state IN ('pending', 'sending') THEN ?2 ELSE sent_at END,
                     reason = CASE WHEN state IN ('pending', 'sending') THEN NULL ELSE reason END,
                     detail = CASE WHEN state IN ('pending', 'sending') THEN NULL ELSE detail END,
@@ -242,8 +254,8 @@ async fn taken<T: Tx>(tx: &T, lane: &Lane, id: PartId, receipt: Option<&str>) ->
                         WHERE other.turn = parts.turn AND other.id <> ?3 AND other.state <> 'sent'),
                     EXISTS (SELECT 1 FROM parts AS other
                         WHERE other.lane = ?4 AND other.id <> ?3 AND other.state IN ('pending', 'sending'))"
-            ),
-            params![receipt, tx.now(), id.to_string(), lane.id],
+            )),
+            params![receipt, tx.now(), id.to_string(), lane.id, journal::part_sent(tx)?],
             |row| Ok((row.owned(0)?, row.flag(1)?, row.flag(2)?)),
         )
         .await?
@@ -256,36 +268,38 @@ async fn taken<T: Tx>(tx: &T, lane: &Lane, id: PartId, receipt: Option<&str>) ->
     Ok(more_waits)
 }
 
-async fn mark_sent<T: Tx>(tx: &T, part: &Sent) -> Result<()> {
-    let sent = sql!("UPDATE parts SET state = 'sent', reason = NULL, detail = NULL, sent_at = ?1 WHERE seq = ?2");
-    tx.run(sent, params![tx.now(), part.seq]).await?;
+async fn mark_sent<T: Tx>(tx: &T, part: &Sent, line: &str) -> Result<()> {
+    let sent = sql!(concat!(
+        "UPDATE parts SET state = 'sent', reason = NULL, detail = NULL, sent_at = ?1, journal = ",
+        appended!("?3"),
+        " WHERE seq = ?2"
+    ));
+    tx.run(sent, params![tx.now(), part.seq, line]).await?;
     settle(tx, &part.turn).await
 }
 
-async fn fail<T: Tx>(tx: &T, part: &Sent, reason: &str, detail: Option<&str>) -> Result<()> {
+/// And the parts of the same reply that come after it and were not begun.
+async fn fail<T: Tx>(tx: &T, part: &Sent, reason: &str, detail: Option<&str>, line: &str) -> Result<()> {
     tx.run(
-        sql!(
-            "UPDATE parts SET state = 'failed', reason = ?1, detail = CASE WHEN part IS NOT NULL THEN ?2 END
-             WHERE seq = ?3"
-        ),
-        params![reason, detail, part.seq],
+        sql!(concat!(
+            "UPDATE parts SET state = 'failed', reason = ?1, detail = CASE WHEN part IS NOT NULL THEN ?2 END,
+                journal = ",
+            appended!("?4"),
+            " WHERE seq = ?3"
+        )),
+        params![reason, detail, part.seq, line],
     )
     .await?;
-    later(tx, part, "failed", EARLIER_FAILED).await?;
+    tx.run(
+        sql!(concat!(
+            "UPDATE parts SET state = 'failed', reason = ?1, journal = ",
+            appended!("?5"),
+            " WHERE turn = ?2 AND seq > ?3 AND reply = ?4 AND state = 'pending'"
+        )),
+        params![EARLIER_FAILED, &part.turn, part.seq, part.reply, journal::part_failed(tx, EARLIER_FAILED)?],
+    )
+    .await?;
     settle(tx, &part.turn).await
-}
-
-/// The parts of the same reply that come after this one and were not begun.
-async fn later<T: Tx>(tx: &T, part: &Sent, state: &str, reason: &str) -> Result<()> {
-    tx.run(
-        sql!(
-            "UPDATE parts SET state = ?1, reason = ?2
-             WHERE turn = ?3 AND seq > ?4 AND reply = ?5 AND state = 'pending'"
-        ),
-        params![state, reason, &part.turn, part.seq, part.reply],
-    )
-    .await?;
-    Ok(())
 }
 
 /// What the parts of an answered turn make of its messages.
@@ -322,6 +336,14 @@ pub(crate) async fn settle<T: Tx>(tx: &T, turn: &str) -> Result<()> {
 
 /// A turn that failed says itself what became of its messages.
 async fn write_verdict<T: Tx>(tx: &T, turn: &str, verdict: &Verdict) -> Result<()> {
+    if let Some(line) = journal::verdict(tx, &verdict.state, verdict.reason.as_deref())? {
+        let changed = sql!(concat!(
+            "UPDATE messages SET journal = ",
+            appended!("?3"),
+            " WHERE turn = ?1 AND state <> ?2 AND EXISTS (SELECT 1 FROM turns WHERE id = ?1 AND state = 'answered')"
+        ));
+        tx.run(changed, params![turn, &verdict.state, line]).await?;
+    }
     tx.run_later(
         sql!(
             "UPDATE messages SET state = ?1, reason = ?2, detail = CASE WHEN NOT pruned THEN ?3 END,
@@ -342,11 +364,12 @@ pub(crate) async fn moved<T: Tx>(tx: &T, lease: &Lease, part: PartId, address: &
     )
     .await?;
     tx.run(
-        sql!(
-            "UPDATE parts SET state = 'pending', sending_since = NULL
-             WHERE id = ?1 AND lane = ?2 AND state = 'sending'"
-        ),
-        params![part.to_string(), lane.id],
+        sql!(concat!(
+            "UPDATE parts SET state = 'pending', sending_since = NULL, journal = ",
+            appended!("?3"),
+            " WHERE id = ?1 AND lane = ?2 AND state = 'sending'"
+        )),
+        params![part.to_string(), lane.id, journal::part_retried(tx, "moved")?],
     )
     .await?;
     Ok(())
@@ -399,8 +422,12 @@ pub(crate) async fn apply_report<T: Tx>(
     let Some(mut lane) = tx.lock(lane).await? else { return Ok(false) };
     let Some(part) = by_id(tx, id, channel).await?.filter(|part| part.lane == lane.id) else { return Ok(false) };
     if *outcome == ReportOutcome::Delivered {
-        let delivered = sql!("UPDATE parts SET delivered_at = ?1 WHERE seq = ?2 AND delivered_at IS NULL");
-        tx.run(delivered, params![tx.now(), part.seq]).await?;
+        let delivered = sql!(concat!(
+            "UPDATE parts SET delivered_at = ?1, journal = ",
+            appended!("?3"),
+            " WHERE seq = ?2 AND delivered_at IS NULL"
+        ));
+        tx.run(delivered, params![tx.now(), part.seq, journal::reported(tx, outcome)?]).await?;
     }
     match outcome {
         ReportOutcome::Taken | ReportOutcome::Delivered => {
@@ -414,7 +441,7 @@ pub(crate) async fn apply_report<T: Tx>(
                     params![&part.turn, part.reply, part.seq, EARLIER_HELD],
                 )
                 .await?;
-                mark_sent(tx, &part).await?;
+                mark_sent(tx, &part, &journal::sent_by_report(tx, outcome)?).await?;
                 if part.state == "sending" {
                     // Perhaps the lane waits for this very word.
                     wake(tx, &mut lane, tx.now());
@@ -425,7 +452,7 @@ pub(crate) async fn apply_report<T: Tx>(
         }
         ReportOutcome::Failed { reason } => {
             if part.state != "failed" {
-                fail(tx, &part, reason, None).await?;
+                fail(tx, &part, reason, None, &journal::failed_by_report(tx, outcome, reason)?).await?;
             }
         }
     }

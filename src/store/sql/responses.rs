@@ -1,5 +1,6 @@
 //! Answers that somebody waits for in the response to a webhook.
 
+use super::journal::{self, appended};
 use super::leases::first_part;
 use super::outbox::{settle, wake};
 use super::{Row, Tx, json_list, params, sql};
@@ -92,11 +93,12 @@ pub(crate) async fn sent<T: Tx>(tx: &T, message: MessageId) -> Result<()> {
     let is_blocked = holds_up(tx, &lane, &turn).await?;
     let sent = tx
         .run(
-            sql!(
-                "UPDATE parts SET state = 'sent', sent_at = ?1, reason = NULL
-                 WHERE turn = ?2 AND state IN ('pending', 'sending')"
-            ),
-            params![tx.now(), &turn],
+            sql!(concat!(
+                "UPDATE parts SET state = 'sent', sent_at = ?1, reason = NULL, journal = ",
+                appended!("?3"),
+                " WHERE turn = ?2 AND state IN ('pending', 'sending')"
+            )),
+            params![tx.now(), &turn, journal::part_sent_in_response(tx)?],
         )
         .await?;
     if sent > 0 {

@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use super::journal::{self, appended};
 use super::leases::release;
 use super::outbox::settle;
 use super::turns::finish_turn;
@@ -136,11 +137,12 @@ async fn expire_parts<T: Tx>(tx: &T, lane: &Lane, before: i64, answered: Timesta
     let mut expired = 0;
     for turn in turns {
         tx.run(
-            sql!(
-                "UPDATE parts SET state = 'failed', reason = ?1, detail = ?2
-                 WHERE turn = ?3 AND state IN ('pending', 'sending')"
-            ),
-            params![EXPIRED, EXPIRED_DETAIL, &turn],
+            sql!(concat!(
+                "UPDATE parts SET state = 'failed', reason = ?1, detail = ?2, journal = ",
+                appended!("?4"),
+                " WHERE turn = ?3 AND state IN ('pending', 'sending')"
+            )),
+            params![EXPIRED, EXPIRED_DETAIL, &turn, journal::part_failed(tx, EXPIRED)?],
         )
         .await?;
         let answered = sql!("SELECT count(*) FROM messages WHERE turn = ?1 AND state = 'answered'");

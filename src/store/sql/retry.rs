@@ -1,5 +1,6 @@
 //! A person's decisions about failed and held messages.
 
+use super::journal::{self, appended};
 use super::outbox::settle;
 use super::{Row, Tx, params, sql};
 use crate::domain::id::{LaneId, MessageId};
@@ -73,12 +74,13 @@ async fn lock_text<T: Tx>(tx: &T, message: &str) -> Result<()> {
 /// Its messages keep their seq, so they are the lane's head again; their age counts from now.
 async fn ask_again<T: Tx>(tx: &T, mut lane: Lane, turn: &str) -> Result<Retried> {
     tx.run(
-        sql!(
+        sql!(concat!(
             "UPDATE messages SET state = 'received', reason = NULL, detail = NULL, turn = NULL, place = NULL,
-                wait_until = NULL, dormant = false, ended_at = NULL, waiting_since = ?1
-             WHERE turn = ?2"
-        ),
-        params![tx.now(), turn],
+                wait_until = NULL, dormant = false, ended_at = NULL, waiting_since = ?1, journal = ",
+            appended!("?3"),
+            " WHERE turn = ?2"
+        )),
+        params![tx.now(), turn, journal::asked_again(tx, turn)?],
     )
     .await?;
     tx.wakeups().make_due(&mut lane, WorkKind::Turns, tx.now(), tx.now());
@@ -100,6 +102,8 @@ async fn deliver_again<T: Tx>(tx: &T, mut lane: Lane, turn: &str) -> Result<Retr
     if waiting == 0 {
         return Ok(Retried::Not("its replies are not kept any more".to_owned()));
     }
+    let retried = sql!(concat!("UPDATE messages SET journal = ", appended!("?2"), " WHERE turn = ?1"));
+    tx.run(retried, params![turn, journal::delivered_again(tx)?]).await?;
     settle(tx, turn).await?;
     tx.wakeups().make_due(&mut lane, WorkKind::Deliveries, tx.now(), tx.now());
     tx.save(&lane).await?;
@@ -114,12 +118,13 @@ pub(crate) async fn discard<T: Tx>(tx: &T, message: MessageId) -> Result<Discard
     }
     let discarded = tx
         .run(
-            sql!(
-                "UPDATE messages SET state = 'dropped', reason = 'discarded'
-                 WHERE state IN ('failed', 'held') AND (id = ?1 OR turn =
+            sql!(concat!(
+                "UPDATE messages SET state = 'dropped', reason = 'discarded', journal = ",
+                appended!("?2"),
+                " WHERE state IN ('failed', 'held') AND (id = ?1 OR turn =
                     (SELECT turn FROM messages WHERE id = ?1 AND state IN ('failed', 'held')))"
-            ),
-            params![&id],
+            )),
+            params![&id, journal::discarded(tx)?],
         )
         .await?;
     if discarded > 0 {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::journal::{self, appended};
 use super::leases::{give_back, hold, merged_at};
 use super::{Row, Tx, conversations, outbox, params, sql};
 use crate::domain::clock::Timestamp;
@@ -98,12 +99,22 @@ pub(crate) async fn begin_call<T: Tx>(tx: &T, lease: &Lease, turn: &Turn, call: 
     } else {
         let changed = tx
             .run(
-                sql!(
+                sql!(concat!(
                     "UPDATE turns SET state = 'asking', asked = asked + 1, asked_at = ?1, unknown_since = NULL,
-                        answered = false, looks = 0, generation = ?2, bot_id = ?3, user_attributes = ?4
-                     WHERE id = ?5 AND lane = ?6 AND ended_at IS NULL"
-                ),
-                params![tx.now(), turn.generation, turn.bot_id.as_str(), user_attributes, turn.id.to_string(), lane.id],
+                        answered = false, looks = 0, generation = ?2, bot_id = ?3, user_attributes = ?4, journal = ",
+                    appended!("CASE WHEN state = 'unknown' THEN ?7 ELSE ?8 END"),
+                    " WHERE id = ?5 AND lane = ?6 AND ended_at IS NULL"
+                )),
+                params![
+                    tx.now(),
+                    turn.generation,
+                    turn.bot_id.as_str(),
+                    user_attributes,
+                    turn.id.to_string(),
+                    lane.id,
+                    journal::asked_after_looking(tx)?,
+                    journal::asked(tx)?,
+                ],
             )
             .await?;
         is_current(changed)?;
@@ -165,8 +176,8 @@ async fn begin<T: Tx>(tx: &T, lease: &Lease, turn: &Turn, call: &Call, user_attr
     tx.run_later(
         sql!(
             "INSERT INTO turns (id, lane, generation, bot_id, role, content, user_attributes, address, received_at,
-                begun_at, state, asked, asked_at, channel, sender_ref)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'asking', 1, ?10, ?11, ?12)"
+                begun_at, state, asked, asked_at, channel, sender_ref, journal)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'asking', 1, ?10, ?11, ?12, ?13)"
         ),
         params![
             &id,
@@ -181,6 +192,7 @@ async fn begin<T: Tx>(tx: &T, lease: &Lease, turn: &Turn, call: &Call, user_attr
             tx.now(),
             lease.channel.as_str(),
             call.sender_ref.as_ref().map(SenderRef::as_str),
+            journal::asked(tx)?,
         ],
     )
     .await
@@ -208,11 +220,13 @@ pub(crate) async fn reopen<T: Tx>(tx: &T, lease: &Lease, turn: TurnId, after: Du
     let lane = hold(tx, lease, WorkKind::Turns).await?;
     let changed = tx
         .run(
-            sql!(
-                "UPDATE turns SET state = 'open', unknown_since = NULL, answered = false, looks = 0, reason = ?1
-                 WHERE id = ?2 AND lane = ?3 AND ended_at IS NULL"
-            ),
-            params![reason, turn.to_string(), lane.id],
+            sql!(concat!(
+                "UPDATE turns SET state = 'open', unknown_since = NULL, answered = false, looks = 0, reason = ?1,
+                    journal = ",
+                appended!("?4"),
+                " WHERE id = ?2 AND lane = ?3 AND ended_at IS NULL"
+            )),
+            params![reason, turn.to_string(), lane.id, journal::not_answered(tx, reason)?],
         )
         .await?;
     is_current(changed)?;
@@ -232,18 +246,28 @@ pub(crate) async fn mark_unknown<T: Tx>(
     let turn = turn.to_string();
     let changed = match note {
         LookupNote::Started { answered } => {
-            let sql = sql!(
-                "UPDATE turns SET state = 'unknown', reason = ?1, answered = ?2, unknown_since = ?3, looks = 0
-                 WHERE id = ?4 AND lane = ?5 AND ended_at IS NULL"
-            );
-            tx.run(sql, params![reason, answered, tx.now(), &turn, lane.id]).await?
+            let sql = sql!(concat!(
+                "UPDATE turns SET state = 'unknown', reason = ?1, answered = ?2, unknown_since = ?3, looks = 0,
+                    journal = ",
+                appended!("?6"),
+                " WHERE id = ?4 AND lane = ?5 AND ended_at IS NULL"
+            ));
+            let line = journal::not_answered(tx, reason)?;
+            tx.run(sql, params![reason, answered, tx.now(), &turn, lane.id, line]).await?
         }
-        LookupNote::Missed | LookupNote::Unchanged => {
+        LookupNote::Missed => {
+            let sql = sql!(concat!(
+                "UPDATE turns SET reason = ?1, looks = looks + 1, journal = ",
+                appended!("?4"),
+                " WHERE id = ?2 AND lane = ?3 AND ended_at IS NULL AND state = 'unknown'"
+            ));
+            tx.run(sql, params![reason, &turn, lane.id, journal::looked_up(tx)?]).await?
+        }
+        LookupNote::Unchanged => {
             let sql = sql!(
-                "UPDATE turns SET reason = ?1, looks = looks + ?2
-                 WHERE id = ?3 AND lane = ?4 AND ended_at IS NULL AND state = 'unknown'"
+                "UPDATE turns SET reason = ?1 WHERE id = ?2 AND lane = ?3 AND ended_at IS NULL AND state = 'unknown'"
             );
-            tx.run(sql, params![reason, i64::from(note == LookupNote::Missed), &turn, lane.id]).await?
+            tx.run(sql, params![reason, &turn, lane.id]).await?
         }
     };
     is_current(changed)?;
@@ -275,12 +299,23 @@ pub(crate) async fn finish_turn<T: Tx>(
     // What waits is looked for under the lane's lock: nothing is stranded.
     let ended = tx
         .one(
-            sql!(
-                "UPDATE turns SET state = ?1, reason = ?2, detail = ?3, ended_at = ?4, event_kinds = ?5
-                 WHERE id = ?6 AND lane = ?7 AND ended_at IS NULL
+            sql!(concat!(
+                "UPDATE turns SET state = ?1, reason = ?2, detail = ?3, ended_at = ?4, event_kinds = ?5, journal = ",
+                appended!("CASE WHEN state = 'unknown' THEN ?8 ELSE ?9 END"),
+                " WHERE id = ?6 AND lane = ?7 AND ended_at IS NULL
                  RETURNING generation, EXISTS (SELECT 1 FROM messages WHERE lane = ?7 AND state = 'received')"
-            ),
-            params![state, reason, detail, tx.now(), to_json(&end.event_kinds)?, &turn, lane.id],
+            )),
+            params![
+                state,
+                reason,
+                detail,
+                tx.now(),
+                to_json(&end.event_kinds)?,
+                &turn,
+                lane.id,
+                journal::ended_after_looking(tx, end)?,
+                journal::ended(tx, end)?,
+            ],
             |row| Ok((row.count(0)?, row.flag(1)?)),
         )
         .await?;

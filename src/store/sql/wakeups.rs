@@ -8,6 +8,9 @@ use crate::domain::message::Role;
 use crate::store::lane::Lane;
 use crate::store::{Dispatcher, Head, Lease, LeasedLane, NewMessage, Permit, WorkKind};
 
+/// A process that works on no lanes, such as `fini-bridge messages retry`.
+const COMMAND: &str = "command";
+
 /// The process that works on this store's lanes.
 pub(crate) struct Joined {
     pub(crate) owner: Owner,
@@ -59,12 +62,19 @@ impl News {
 /// Of one transaction, or of one step that may be undone by itself.
 pub(crate) struct Wakeups {
     joined: Option<Arc<Joined>>,
+    replica: Option<Owner>,
     news: Mutex<News>,
 }
 
 impl Wakeups {
-    pub(crate) fn new(joined: Option<Arc<Joined>>) -> Self {
-        Self { joined, news: Mutex::default() }
+    /// `joined`: for whom commits may lease lanes. `replica`: which process this is, if it is one that works on lanes.
+    pub(crate) fn new(joined: Option<Arc<Joined>>, replica: Option<Owner>) -> Self {
+        Self { joined, replica, news: Mutex::default() }
+    }
+
+    /// As the journal names this process.
+    pub(crate) fn replica(&self) -> &str {
+        self.replica.as_ref().map_or(COMMAND, Owner::as_str)
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut News) -> T) -> T {

@@ -6,7 +6,7 @@ use crate::domain::message::Role;
 use crate::store::column::{parsed, to_json};
 use crate::store::lane::Lane;
 use crate::store::sql::leases::{lane_columns, read_lane};
-use crate::store::sql::{Tx, params, sql, turns};
+use crate::store::sql::{Tx, journal, params, sql, turns};
 use crate::store::{Accepted, Head, NewItem, NewMessage, NewUnusable, Result, Waiting};
 
 /// A lane that something came for in this webhook.
@@ -55,8 +55,8 @@ fn accept_message<'m>(tx: &SqliteTx<'_>, message: &'m NewMessage, touched: &mut 
     let kept = tx.run(
         sql!(
             "INSERT INTO messages (seq, id, channel, delivery_key, lane, role, sender, text, user_attributes, bot_id,
-                address, dormant, sort_at, received_at, waiting_since, wait_until, too_long, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14, ?15, ?16, 'received')
+                address, dormant, sort_at, received_at, waiting_since, wait_until, too_long, journal, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?14, ?15, ?16, ?17, 'received')
              ON CONFLICT (channel, delivery_key) DO NOTHING"
         ),
         params![
@@ -76,6 +76,7 @@ fn accept_message<'m>(tx: &SqliteTx<'_>, message: &'m NewMessage, touched: &mut 
             tx.now(),
             message.wait.map(|wait| tx.now().plus(wait)),
             message.too_long,
+            journal::received(tx, message.secret.as_deref())?,
         ],
     )?;
     if kept == 0 {
@@ -126,8 +127,8 @@ fn accept_unusable(tx: &SqliteTx<'_>, unusable: &NewUnusable) -> Result<Accepted
     let kept = tx.run(
         sql!(
             "INSERT INTO messages (seq, id, channel, delivery_key, role, text, received_at, waiting_since, state, reason,
-                detail, ended_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 'failed', ?8, ?9, ?7)
+                detail, ended_at, journal)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 'failed', ?8, ?9, ?7, ?10)
              ON CONFLICT (channel, delivery_key) DO NOTHING"
         ),
         params![
@@ -140,6 +141,7 @@ fn accept_unusable(tx: &SqliteTx<'_>, unusable: &NewUnusable) -> Result<Accepted
             tx.now(),
             &unusable.reason,
             &unusable.detail,
+            journal::unusable(tx, unusable)?,
         ],
     )?;
     if kept == 0 { duplicate(tx, channel, key) } else { Ok(Accepted::New(unusable.id)) }

@@ -54,6 +54,7 @@ fn message(number: usize, text: String) -> (MessageId, NewItem) {
         address: Address(json!({})),
         sort_at: None,
         only_if_known: false,
+        secret: None,
         merge_window: Duration::ZERO,
         wait: None,
         dormant: false,

@@ -50,7 +50,9 @@ pub(super) struct SqliteTx<'c> {
 
 impl<'c> SqliteTx<'c> {
     pub(super) fn new(conn: &'c Connection, now: Timestamp, shared: &'c Shared) -> Self {
-        let wakeups = Wakeups::new(shared.joined.get().cloned());
+        let joined = shared.joined.get().cloned();
+        let replica = joined.as_ref().map(|joined| joined.owner.clone());
+        let wakeups = Wakeups::new(joined, replica);
         Self { conn, now, shared, lanes: RefCell::default(), undo: RefCell::default(), wakeups }
     }
 

@@ -32,7 +32,7 @@ use crate::domain::id::{ChannelName, DeliveryKey};
 use crate::domain::secret::Secret;
 use crate::http::{Error, Http};
 use crate::signature::{RawWebhook, StandardWebhooks, Verifier};
-use crate::store::{MessageDetails, Store};
+use crate::store::{JournalEntry, MessageDetails, Store, StoreError};
 use crate::text::{Dialect, render};
 use crate::web::only_by_a_local_name;
 
@@ -247,12 +247,12 @@ impl Backend {
     /// Posts a message to the gateway, and watches what becomes of it.
     async fn submit(&self, chat: &str, id: &str, text: &str) {
         let mut sent = Sent { at: self.outlook.clock.now(), receipt: Receipt::Waiting };
-        self.tell(chat, id, &sent, None);
+        self.tell(chat, id, &sent, None, &[]);
         sent.receipt = match self.post(chat, id, text).await {
             Ok(status) => Receipt::Status(status),
             Err(Error::NotSent(why) | Error::Unknown(why)) => Receipt::NotReached(why),
         };
-        self.tell(chat, id, &sent, None);
+        self.tell(chat, id, &sent, None, &[]);
         if !sent.is_refused() {
             self.follow(chat, id, &sent).await;
         }
@@ -274,8 +274,8 @@ impl Backend {
     async fn follow(&self, chat: &str, id: &str, sent: &Sent) {
         let until = Instant::now() + WATCHED_FOR;
         loop {
-            let details = self.details(id).await;
-            self.tell(chat, id, sent, details.as_ref());
+            let (details, timeline) = self.details(id).await.unzip();
+            self.tell(chat, id, sent, details.as_ref(), timeline.as_deref().unwrap_or_default());
             if details.as_ref().is_some_and(steps::is_settled) || Instant::now() > until {
                 return;
             }
@@ -283,22 +283,24 @@ impl Backend {
         }
     }
 
-    async fn details(&self, id: &str) -> Option<MessageDetails> {
+    async fn details(&self, id: &str) -> Option<(MessageDetails, Vec<JournalEntry>)> {
         let Outlook { store, channel, .. } = &self.outlook;
         let look = async {
             let Some(message) = store.find(channel, &DeliveryKey::new(id)).await? else { return Ok(None) };
-            store.details(message).await
+            let details = store.details(message).await?;
+            let timeline = store.timeline(message).await?;
+            Ok(details.map(|details| (details, timeline)))
         };
-        look.await.unwrap_or_else(|error| {
+        look.await.unwrap_or_else(|error: StoreError| {
             tracing::warn!(%error, "a message's story can't be read");
             None
         })
     }
 
-    fn tell(&self, chat: &str, id: &str, sent: &Sent, story: Option<&MessageDetails>) {
+    fn tell(&self, chat: &str, id: &str, sent: &Sent, story: Option<&MessageDetails>, timeline: &[JournalEntry]) {
         let progress = Progress {
             message: id.to_owned(),
-            steps: steps::steps(sent, story),
+            steps: steps::steps(sent, story, timeline),
             chat_ref: story.and_then(|story| story.chat_ref.clone()),
             interaction_id: story.and_then(|story| story.turn.as_ref()?.interaction_id.clone()),
         };

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::message::ReplyKind;
-use crate::store::{MessageDetails, MessageState, TurnDetails};
+use crate::store::{JournalEntry, JournalStep, MessageDetails, MessageState, TurnDetails};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -74,7 +74,8 @@ impl Sent {
     }
 }
 
-pub fn steps(sent: &Sent, story: Option<&MessageDetails>) -> Vec<Step> {
+/// `timeline`: the message's.
+pub fn steps(sent: &Sent, story: Option<&MessageDetails>, timeline: &[JournalEntry]) -> Vec<Step> {
     let detail = "POST /webhooks/sandbox, signed as Standard Webhooks with a secret made for this run";
     let mut steps = vec![step("sent", StepState::Done, "Sent as a signed webhook", detail).at(sent.at)];
     steps.push(stored(sent, story));
@@ -82,9 +83,9 @@ pub fn steps(sent: &Sent, story: Option<&MessageDetails>) -> Vec<Step> {
         return steps;
     }
     let turn = story.and_then(|story| story.turn.as_ref());
-    steps.push(asked(story, turn));
-    steps.push(answered(story, turn));
-    steps.push(delivered(story, turn));
+    steps.push(asked(story, turn, timeline));
+    steps.push(answered(story, turn).with(found(timeline)));
+    steps.push(delivered(story, turn).with(retried(timeline)));
     steps
 }
 
@@ -106,6 +107,38 @@ impl Step {
         self.at = at.into();
         self
     }
+
+    /// With a further detail.
+    fn with(mut self, detail: Option<String>) -> Self {
+        if let Some(detail) = detail {
+            let separator = if self.detail.is_empty() { "" } else { "; " };
+            self.detail.push_str(&format!("{separator}{detail}"));
+        }
+        self
+    }
+}
+
+/// Why something was tried again, each reason once.
+fn reasons(timeline: &[JournalEntry], step: JournalStep) -> Option<String> {
+    let mut reasons: Vec<&str> = Vec::new();
+    for entry in timeline.iter().filter(|entry| entry.step == step) {
+        if let Some(reason) = entry.detail.get("reason").and_then(|reason| reason.as_str())
+            && !reasons.contains(&reason)
+        {
+            reasons.push(reason);
+        }
+    }
+    (!reasons.is_empty()).then(|| reasons.join(", "))
+}
+
+fn retried(timeline: &[JournalEntry]) -> Option<String> {
+    reasons(timeline, JournalStep::PartRetried).map(|reasons| format!("tried again: {reasons}"))
+}
+
+/// What became of a call was not known, until its answer was found.
+fn found(timeline: &[JournalEntry]) -> Option<String> {
+    let is_adopted = timeline.iter().any(|entry| entry.step == JournalStep::Adopted);
+    is_adopted.then(|| "looked up in Fini, as the call's outcome was not known".to_owned())
 }
 
 fn stored(sent: &Sent, story: Option<&MessageDetails>) -> Step {
@@ -123,7 +156,7 @@ fn stored(sent: &Sent, story: Option<&MessageDetails>) -> Step {
     }
 }
 
-fn asked(story: Option<&MessageDetails>, turn: Option<&TurnDetails>) -> Step {
+fn asked(story: Option<&MessageDetails>, turn: Option<&TurnDetails>, timeline: &[JournalEntry]) -> Step {
     let Some(asked_at) = turn.and_then(|turn| turn.asked_at) else {
         return match story.map(|story| (story.state, reason(story))) {
             Some((MessageState::Dropped, reason)) => step("asked", StepState::Skipped, "Fini was not asked", reason),
@@ -139,9 +172,11 @@ fn asked(story: Option<&MessageDetails>, turn: Option<&TurnDetails>) -> Step {
         detail.push_str(&format!(", conversation {} of this chat", turn.generation));
     }
     if times > 1 {
-        detail.push_str(&format!(", {times} calls"));
+        let why = reasons(timeline, JournalStep::Asked).map(|reasons| format!(" ({reasons})")).unwrap_or_default();
+        detail.push_str(&format!(", {times} calls{why}"));
     }
-    step("asked", StepState::Done, "Asked Fini", detail).at(asked_at)
+    let first = timeline.iter().find(|entry| entry.step == JournalStep::Asked).map(|entry| entry.at);
+    step("asked", StepState::Done, "Asked Fini", detail).at(first.unwrap_or(asked_at))
 }
 
 fn answered(story: Option<&MessageDetails>, turn: Option<&TurnDetails>) -> Step {
@@ -278,7 +313,7 @@ mod tests {
     }
 
     fn last_two(story: &MessageDetails) -> (Step, Step) {
-        let mut steps = steps(&SENT, Some(story));
+        let mut steps = steps(&SENT, Some(story), &[]);
         let delivered = steps.pop().unwrap();
         (steps.pop().unwrap(), delivered)
     }
@@ -323,25 +358,50 @@ mod tests {
     }
 
     #[test]
+    fn what_was_tried_again_is_told_with_its_reasons() {
+        let entry = |step, detail: serde_json::Value| JournalEntry {
+            at: Timestamp::from_millis(2),
+            step,
+            replica: "one".to_owned(),
+            detail: detail.as_object().unwrap().clone(),
+        };
+        let timeline = [
+            entry(JournalStep::Asked, serde_json::json!({ "call": 1 })),
+            entry(JournalStep::Asked, serde_json::json!({ "call": 2, "reason": "fini_500" })),
+            entry(JournalStep::LookedUp, serde_json::json!({ "found": "answer" })),
+            entry(JournalStep::Adopted, serde_json::json!({})),
+            entry(JournalStep::PartRetried, serde_json::json!({ "reason": "http_503" })),
+            entry(JournalStep::PartRetried, serde_json::json!({ "reason": "http_503" })),
+        ];
+        let mut story = story(&["finibot/message"], &[(ReplyKind::Message, "sent")]);
+        story.turn.as_mut().unwrap().asked = 2;
+        let details: Vec<String> =
+            steps(&SENT, Some(&story), &timeline).into_iter().skip(2).map(|step| step.detail).collect();
+        assert!(details[0].ends_with("2 calls (fini_500)"), "{details:?}");
+        assert!(details[1].contains("looked up in Fini"), "{details:?}");
+        assert!(details[2].ends_with("; tried again: http_503"), "{details:?}");
+    }
+
+    #[test]
     fn a_message_that_was_dropped_waits_for_nothing() {
         let mut story = story(&[], &[(ReplyKind::NoReply, "sent")]);
         story.state = MessageState::Dropped;
         story.reason = Some("max_turns".to_owned());
         story.turn.as_mut().unwrap().asked_at = None;
-        let told = steps(&SENT, Some(&story));
+        let told = steps(&SENT, Some(&story), &[]);
         let states: Vec<_> = told.iter().map(|step| step.state).collect();
         use StepState::{Done, Skipped};
         assert_eq!(states, [Done, Done, Skipped, Skipped, Done]);
         assert!(told.iter().any(|step| step.detail == "max_turns"));
         story.turn = None;
         story.parts.clear();
-        assert!(steps(&SENT, Some(&story)).iter().all(|step| matches!(step.state, Done | Skipped)));
+        assert!(steps(&SENT, Some(&story), &[]).iter().all(|step| matches!(step.state, Done | Skipped)));
     }
 
     #[test]
     fn a_refused_webhook_ends_the_steps() {
         let sent = Sent { at: Timestamp::from_millis(0), receipt: Receipt::Status(401) };
-        let steps = steps(&sent, None);
+        let steps = steps(&sent, None, &[]);
         assert_eq!(steps.last().map(|step| (step.name, step.state)), Some(("stored", StepState::Failed)));
     }
 

@@ -82,20 +82,14 @@ CREATE TABLE fini_bridge.budgets (
     ledger text NOT NULL
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02);
 
+-- Each step of a message, turn or part, in its own row: the statement that takes the step writes it. A line for each
+-- transaction, in JSON: the time, the process, and steps with their details. Codes and ids only, never text.
+ALTER TABLE fini_bridge.messages ADD COLUMN journal text NOT NULL DEFAULT '';
+ALTER TABLE fini_bridge.turns ADD COLUMN journal text NOT NULL DEFAULT '';
+ALTER TABLE fini_bridge.parts ADD COLUMN journal text NOT NULL DEFAULT '';
+
 -- For what comes next; nothing is written here yet.
 ALTER TABLE fini_bridge.messages ADD COLUMN traceparent text;
--- Each step of a message, turn or part, with its reason.
-CREATE TABLE fini_bridge.journal (
-    seq     bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
-    at      bigint NOT NULL,
-    replica text NOT NULL,
-    message text,
-    turn    text,
-    part    text,
-    step    text NOT NULL,
-    reason  text,
-    detail  text
-);
 -- An event that a chat has seen, whichever way it came.
 CREATE TABLE fini_bridge.shown_events (
     interaction_id text NOT NULL,

@@ -41,24 +41,19 @@ CREATE TABLE budgets (
     ledger TEXT NOT NULL
 ) WITHOUT ROWID;
 
+-- Each step of a message, turn or part, in its own row: the statement that takes the step writes it, so that it costs
+-- no page more. A line for each transaction, in JSON: the time, the process, and steps with their details. Codes and
+-- ids only, never text.
+ALTER TABLE messages ADD COLUMN journal TEXT NOT NULL DEFAULT '';
+ALTER TABLE turns ADD COLUMN journal TEXT NOT NULL DEFAULT '';
+ALTER TABLE parts ADD COLUMN journal TEXT NOT NULL DEFAULT '';
+
 -- For what comes next; nothing is written here yet.
 ALTER TABLE messages ADD COLUMN traceparent TEXT;
 -- A chat that is silent until then, or handed to people, or lives in another lane now.
 ALTER TABLE lanes ADD COLUMN paused_until INTEGER;
 ALTER TABLE lanes ADD COLUMN handoff TEXT;
 ALTER TABLE lanes ADD COLUMN moved_to INTEGER;
--- Each step of a message, turn or part, with its reason.
-CREATE TABLE journal (
-    seq     INTEGER PRIMARY KEY,
-    at      INTEGER NOT NULL,
-    replica TEXT NOT NULL,
-    message TEXT,
-    turn    TEXT,
-    part    TEXT,
-    step    TEXT NOT NULL,
-    reason  TEXT,
-    detail  TEXT
-);
 -- An event that a chat has seen, whichever way it came.
 CREATE TABLE shown_events (
     interaction_id TEXT NOT NULL,
