@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod custom;
+mod recorded;
+mod refusals;
 mod slack;
 mod stub;
 mod telegram;
