@@ -70,10 +70,17 @@ fn fixtures() -> Value {
             "unordered": false,
         }])
     };
+    let mut business = private(59, 1_791_000_009, "Is it shipped?");
+    business[0]["key"] = json!("Y7bCqv3nQUkGAAAA8z:7700112233:59");
+    business[0]["chat"] = json!("Y7bCqv3nQUkGAAAA8z:7700112233");
+    business[0]["account"] = json!("Y7bCqv3nQUkGAAAA8z");
+    business[0]["address"] = json!({ "chat_id": 7_700_112_233_i64, "business_connection_id": "Y7bCqv3nQUkGAAAA8z" });
+    let mut album = private(413, 1_791_000_040, "broken screen\n[photo]");
+    album[0]["more_within"] = json!(1000);
     json!({
         "bot_blocked_my_chat_member": [{ "ignored": "chat_member" }],
-        "business_message_customer": [{ "ignored": "business" }],
-        "business_message_echo_of_own_reply": [{ "ignored": "business" }],
+        "business_message_customer": business,
+        "business_message_echo_of_own_reply": [{ "ignored": "bot" }],
         "callback_query": [{ "ignored": "callback_query" }],
         "edited_message": [{ "ignored": "edited" }],
         "group_mention_topic": [{
@@ -93,7 +100,7 @@ fn fixtures() -> Value {
         "malformed_truncated": { "malformed": "the body is not JSON" },
         "message_from_other_bot": [{ "ignored": "bot" }],
         "message_text": private(412, 1_791_000_000, "Hallo 👋🏽 wo ist meine Bestellung #A1042?"),
-        "photo_with_caption_album": private(413, 1_791_000_040, "broken screen\n[photo]"),
+        "photo_with_caption_album": album,
         "unknown_update_kind": [{ "ignored": "other_update" }],
     })
 }
@@ -227,7 +234,7 @@ fn what_is_not_text_is_one_readable_line_and_a_service_message_is_nothing() {
         (json!({ "sticker": { "emoji": "👍" } }), "[sticker 👍]"),
         (json!({ "animation": {}, "document": { "file_name": "a.mp4" } }), "[animation]"),
         (json!({ "venue": { "title": "Café" }, "location": {} }), "[location: Café]"),
-        (json!({ "contact": { "phone_number": "+1555" } }), "[contact]"),
+        (json!({ "contact": { "phone_number": "+1555" } }), "[contact: +1555]"),
         (json!({ "caption": "see", "video": { "file_name": "b.mov" } }), "see\n[video: b.mov]"),
     ] {
         assert_eq!(line(fields)[0]["text"], text);

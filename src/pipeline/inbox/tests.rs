@@ -54,6 +54,7 @@ fn incoming() -> Incoming {
         address: Address(json!({ "channel": "C1" })),
         sent_at: Some(NOW.minus(Duration::from_secs(60))),
         unordered: false,
+        more_within: None,
     }
 }
 
