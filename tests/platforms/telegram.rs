@@ -128,6 +128,14 @@ fn server(request: &Request) -> Result<Value, String> {
             expect(body["link_preview_options"] == json!({ "is_disabled": true }), "no previews")?;
             json!({ "message_id": 413, "chat": {}, "date": 1_791_000_100 })
         }
+        "answerGuestQuery" => {
+            expect(body["guest_query_id"].is_string(), "guest_query_id")?;
+            let result = &body["result"];
+            expect(result["type"] == "article" && result["id"].is_string() && result["title"].is_string(), "result")?;
+            let content = &result["input_message_content"];
+            expect(content["message_text"].is_string() && content.get("text").is_none(), "message_text")?;
+            json!({ "inline_message_id": "I1" })
+        }
         "sendChatAction" => {
             expect(body["chat_id"].is_i64() && body["action"] == "typing", "chat_id, action")?;
             json!(true)
@@ -267,6 +275,48 @@ async fn a_reply_in_a_group_quotes_the_question_in_its_topic() {
     assert_eq!(group.json()["reply_parameters"], json!({ "message_id": 9120, "allow_sending_without_reply": true }));
     assert_eq!(group.json()["parse_mode"], "HTML");
     assert!(private.json().get("reply_parameters").is_none() && private.json().get("message_thread_id").is_none());
+}
+
+#[tokio::test]
+async fn each_kind_of_chat_is_answered_where_its_readers_are_and_nobody_else() {
+    let (connector, stub) = prepared().await;
+    let addresses = [
+        json!({ "chat_id": 7_700_112_233_i64, "business_connection_id": "Y7bC" }),
+        json!({ "chat_id": GROUP, "direct_messages_topic_id": 42 }),
+        json!({ "chat_id": GROUP, "receiver_user_id": 7_700_112_233_i64, "ephemeral_message_id": 1 }),
+        json!({ "guest_query_id": "G1" }),
+    ]
+    .map(Address);
+    for address in &addresses {
+        send_to(&*connector, address, "Hi **you**").await.unwrap();
+    }
+    let seen: Vec<Value> = stub.seen()[1..].iter().map(Request::json).collect();
+    assert_eq!(seen[0]["business_connection_id"], "Y7bC");
+    assert_eq!(seen[1]["direct_messages_topic_id"], 42);
+    assert_eq!(seen[2]["ephemeral_message_parameters"], json!({ "receiver_user_id": 7_700_112_233_i64 }));
+    assert_eq!(seen[2]["reply_parameters"], json!({ "ephemeral_message_id": 1 }), "late, it is refused: never public");
+    assert_eq!(seen[3]["result"]["input_message_content"]["message_text"], "Hi <b>you</b>");
+    let before = stub.seen().len();
+    for address in &addresses {
+        connector.typing(address).await;
+    }
+    let signs: Vec<Value> = stub.seen()[before..].iter().map(Request::json).collect();
+    let business = json!({ "chat_id": 7_700_112_233_i64, "business_connection_id": "Y7bC", "action": "typing" });
+    assert_eq!(signs, [business], "a sign shows only where the answer will");
+}
+
+#[test]
+fn other_business_accounts_than_those_configured_are_not_answered() {
+    fn config(secrets: &[&str], connection: &str) -> Config {
+        let config = json!({ "secret_token": secrets, "bot_token": TOKEN, "business_connections": [connection] });
+        Config::Telegram(serde_json::from_value(config).unwrap())
+    }
+    let ours = Case { config: |secrets, _| config(secrets, "Y7bCqv3nQUkGAAAA8z"), ..case() };
+    let others = Case { config: |secrets, _| config(secrets, "another"), ..case() };
+    let body = case().fixture("business_message_customer");
+    assert_eq!(ours.parse(&*ours.offline(), &body)[0]["text"], "Is it shipped?");
+    assert_eq!(others.parse(&*others.offline(), &body), json!([{ "ignored": "other_account" }]));
+    assert_eq!(others.parse(&*others.offline(), &case().fixture("message_text"))[0]["addressed"], "Direct");
 }
 
 #[tokio::test]

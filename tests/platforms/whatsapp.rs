@@ -94,7 +94,7 @@ fn fixtures() -> Value {
     echo["sender"] = json!("15550783881");
     echo["addressed"] = json!("Known");
     echo["role"] = json!("agent");
-    let mut unsupported = message("wamid.UNSUP0001", 1_791_000_005, "");
+    let mut unsupported = message("wamid.UNS0001", 1_791_000_005, "");
     unsupported.as_object_mut().unwrap().remove("text");
     unsupported["unreadable"] = json!("unsupported");
     let report = |id: &str, outcome: &str| json!({ "report": format!("DeliveryReport {{ of: Receipt(\"{id}\"), outcome: {outcome} }}") });
