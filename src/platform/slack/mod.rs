@@ -387,19 +387,7 @@ impl Platform for Slack {
         };
         let channel = of.chat.unwrap_or("D00SAMPLE");
         let ts = format!("{}.{:06}", now.as_secs(), sample::number(of.id) % 1_000_000);
-        let mut event = json!({
-            "type": "app_mention", "user": "U00SAMPLEUSER", "ts": ts, "text": content::escape(of.text), "team": team,
-            "channel": channel, "event_ts": ts,
-        });
-        if wire::looks_direct(channel) {
-            read::set(&mut event, "type", json!("message"));
-            read::set(&mut event, "channel_type", json!("im"));
-        }
-        let body = json!({
-            "type": "event_callback", "team_id": team, "api_app_id": "A00SAMPLE", "event": event,
-            "event_id": format!("Ev{}", sample::number(of.id)), "event_time": now.as_secs(),
-            "authorizations": [{ "team_id": team, "user_id": bot, "is_bot": true }],
-        });
+        let body = wire::sample(of, team, bot, channel, &ts);
         let mut raw = sample::unsigned(of.url, &body);
         sample::add_header(&mut raw, TIMESTAMP, &now.as_secs().to_string())?;
         let signature = self.signature.sign(&raw).ok_or_else(|| NoSample("there is no signing secret".to_owned()))?;

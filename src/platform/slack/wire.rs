@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::{Malformed, SendError, ThrottleScope, json as read};
+use super::super::{Malformed, SampleOf, SendError, ThrottleScope, json as read, sample};
+use super::content;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::PartId;
 
@@ -115,6 +116,24 @@ pub fn moment(ts: &str) -> Option<Timestamp> {
     }
     let millis: i64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
     Some(Timestamp::from_millis(seconds.parse::<i64>().ok()? * 1000 + millis))
+}
+
+/// A message to the bot, as Slack would send it: direct, or a mention in a channel.
+pub fn sample(of: &SampleOf<'_>, team: &str, bot: &str, channel: &str, ts: &str) -> Value {
+    let mut event = json!({
+        "type": "app_mention", "user": "U00SAMPLEUSER", "ts": ts, "text": content::escape(of.text), "team": team,
+        "channel": channel, "event_ts": ts,
+    });
+    if looks_direct(channel) {
+        read::set(&mut event, "type", json!("message"));
+        read::set(&mut event, "channel_type", json!("im"));
+    }
+    json!({
+        "type": "event_callback", "team_id": team, "api_app_id": "A00SAMPLE", "event": event,
+        "event_id": format!("Ev{}", sample::number(of.id)),
+        "event_time": moment(ts).map(Timestamp::as_secs),
+        "authorizations": [{ "team_id": team, "user_id": bot, "is_bot": true }],
+    })
 }
 
 pub fn form_kind(body: &[u8]) -> &'static str {

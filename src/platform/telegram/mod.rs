@@ -7,7 +7,9 @@ mod business;
 mod content;
 mod direct_messages;
 mod guest;
+mod mention;
 mod place;
+mod refusal;
 mod rich;
 mod wire;
 
@@ -23,8 +25,10 @@ use super::{
     Account, Common, Delivery, Event, Malformed, NoSample, ONE_A_SECOND, Pace, Parsed, Platform, Recipient,
     Registration, Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings, json as read, per_second, sample,
 };
-use content::{Content, Said};
+use content::Content;
+use mention::Bot;
 use place::{Author, Place};
+use refusal::{Refusal, Unsent};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChatKey, DeliveryKey};
@@ -51,8 +55,6 @@ const SECRET_TOKEN: &str = "x-telegram-bot-api-secret-token";
 const UPDATES: [&str; 3] = ["message", "business_message", "guest_message"];
 /// The pictures of an album come one by one, without an end.
 const ALBUM: Duration = Duration::from_secs(1);
-/// In the address of a message that came before `getMe` told the bot's name: whom the message names.
-const NAMES: &str = "names";
 
 /// `[channels.NAME]` with `platform = "telegram"`.
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
@@ -142,7 +144,7 @@ impl Telegram {
             answer if !response.status.is_success() => {
                 let answer = answer.unwrap_or_default();
                 let by_status = SendError::from_status(response, self.around.clock.now());
-                wire::refusal(&answer, response.status.as_u16(), by_status)
+                refusal::of(&answer, response.status.as_u16(), by_status)
             }
             _ => Refusal::Error(SendError::Unknown { reason: "the answer can't be read".to_owned() }),
         };
@@ -187,16 +189,17 @@ impl Telegram {
             Content::Unknown => None,
         };
         let mut address = place.address;
+        let bot = Bot { id: self.bot_id, name: self.username.get().map(String::as_str) };
         let is_group = read::text(message, "/chat/type")? != "private";
         let (addressed, role) = match (place.written_by, &said) {
             (Author::Staff, _) => (Addressed::Known, Role::Agent),
-            (_, said) if place.shared => (self.addressed(message, said.as_ref(), &mut address)?, Role::User),
+            (_, said) if place.shared => (bot.addressed(message, said.as_ref(), &mut address)?, Role::User),
             // Only what names the bot reaches it from there.
             _ if is_group && address.get("direct_messages_topic_id").is_none() => (Addressed::Mention, Role::User),
             _ => (Addressed::Direct, Role::User),
         };
         let text = said.as_ref().map(|said| {
-            let text = content::with_media(self.without_own_name(said), message);
+            let text = content::with_media(bot.without_own_name(said), message);
             // A command stays the first word.
             let quote = content::quote(message, self.bot_id).filter(|_| !text.starts_with('/'));
             read::with_quote(quote, text)
@@ -220,56 +223,6 @@ impl Telegram {
             more_within: message.get("media_group_id").map(|_| ALBUM),
         });
         Ok(if said.is_some() { Event::Message(incoming) } else { Event::Unreadable("unknown_content", incoming) })
-    }
-
-    /// Whether a message in a group is for the bot.
-    fn addressed(&self, message: &Value, said: Option<&Said<'_>>, address: &mut Value) -> Result<Addressed, Malformed> {
-        let nothing = Said::default();
-        let said = said.unwrap_or(&nothing);
-        if self.is_meant(message, said)? {
-            return Ok(Addressed::Mention);
-        }
-        let names: Vec<&str> = said.names().collect();
-        Ok(match self.username.get() {
-            Some(own) if names.iter().any(|name| own.eq_ignore_ascii_case(name)) => Addressed::Mention,
-            None if !names.is_empty() => {
-                read::set(address, NAMES, json!(names));
-                Addressed::Mention
-            }
-            _ => Addressed::Room,
-        })
-    }
-
-    /// In a group: a reply to what the bot wrote, a mention by its id, or a command that names no bot.
-    fn is_meant(&self, message: &Value, said: &Said<'_>) -> Result<bool, Malformed> {
-        // In a topic each message is a "reply" to the service message that opened it.
-        let opening = message.pointer("/reply_to_message/forum_topic_created").is_some();
-        if !opening && read::optional_integer(message, "/reply_to_message/from/id")? == Some(self.bot_id) {
-            return Ok(true);
-        }
-        Ok(said.entities.iter().any(|entity| match entity.kind {
-            "text_mention" => entity.user == Some(self.bot_id),
-            "bot_command" => entity.start == 0 && !entity.text.contains('@'),
-            _ => false,
-        }))
-    }
-
-    /// The bot's own name at the start says who is meant, not what is asked: `@acme_bot hello` is
-    /// `hello`, `/start@acme_bot` is `/start`.
-    fn without_own_name(&self, said: &Said<'_>) -> String {
-        let known = |name: &str| self.username.get().is_some_and(|own| own.eq_ignore_ascii_case(name));
-        let first = said.entities.iter().find(|entity| entity.start == 0);
-        let rest = first.and_then(|entity| said.text.get(entity.text.len()..)).unwrap_or_default();
-        match first {
-            Some(entity) if entity.kind == "mention" && entity.text.strip_prefix('@').is_some_and(known) => {
-                rest.trim_start_matches([' ', '\n', ',', ':']).to_owned()
-            }
-            Some(entity) if entity.kind == "bot_command" => match entity.text.split_once('@') {
-                Some((command, name)) if known(name) => format!("{command}{rest}"),
-                _ => said.text.clone(),
-            },
-            _ => said.text.clone(),
-        }
     }
 
     async fn post(&self, address: &Address, text: &str, dialect: Dialect) -> Result<Receipt, Unsent> {
@@ -299,47 +252,6 @@ impl Telegram {
             Err(Unsent { why: Refusal::Markup, .. }) => self.post(address, plain, Dialect::Plain).await,
             outcome => outcome,
         }
-    }
-}
-
-/// Why Telegram did not do it.
-enum Refusal {
-    Error(SendError),
-    /// The markup does not please it; the plain text will.
-    Markup,
-    /// There is no such topic.
-    Topic,
-    Moved {
-        chat_id: i64,
-    },
-}
-
-impl Refusal {
-    fn into_error(self) -> SendError {
-        match self {
-            Self::Error(error) => error,
-            Self::Markup => SendError::Permanent { reason: "telegram_markup".to_owned() },
-            Self::Topic => SendError::Permanent { reason: "telegram_topic_not_found".to_owned() },
-            Self::Moved { chat_id } => SendError::Moved { address: Address(json!({ "chat_id": chat_id })) },
-        }
-    }
-}
-
-/// A refusal in Telegram's own words. `None`: there was no answer.
-struct Unsent {
-    why: Refusal,
-    detail: Option<String>,
-}
-
-impl Unsent {
-    fn into_failure(self) -> SendFailure {
-        SendFailure { error: self.why.into_error(), detail: self.detail }
-    }
-}
-
-impl From<SendError> for Unsent {
-    fn from(error: SendError) -> Self {
-        Self { why: Refusal::Error(error), detail: None }
     }
 }
 
@@ -376,14 +288,7 @@ impl Platform for Telegram {
     }
 
     fn recipient(&self, address: &Address) -> Recipient {
-        let Some(names) = address.0.get(NAMES).and_then(Value::as_array) else { return Recipient::Us };
-        match self.username.get() {
-            None => Recipient::Unknown,
-            Some(own) if names.iter().filter_map(Value::as_str).any(|name| own.eq_ignore_ascii_case(name)) => {
-                Recipient::Us
-            }
-            Some(_) => Recipient::OtherBot,
-        }
+        mention::recipient(address, self.username.get().map(String::as_str))
     }
 
     fn render(&self, reply: &Reply, _: &Rendering<'_>) -> Result<Vec<Part>, Malformed> {

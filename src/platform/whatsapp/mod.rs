@@ -386,23 +386,8 @@ impl Platform for WhatsApp {
         let number = &self.config.phone_number_id;
         let from = of.chat.unwrap_or("16505551234");
         let id = format!("wamid.{}", of.id);
-        let value = json!({
-            "messaging_product": "whatsapp",
-            "metadata": { "display_phone_number": "15550783881", "phone_number_id": number },
-            "contacts": [{ "profile": { "name": "Sample" }, "wa_id": from }],
-            "messages": [{
-                "from": from, "id": id, "timestamp": now.as_secs().to_string(),
-                "type": "text", "text": { "body": of.text },
-            }],
-        });
         let waba = self.config.waba_id.as_deref().unwrap_or("102290129340398");
-        let mut raw = sample::unsigned(
-            of.url,
-            &json!({
-                "object": "whatsapp_business_account",
-                "entry": [{ "id": waba, "changes": [{ "field": "messages", "value": value }] }],
-            }),
-        );
+        let mut raw = sample::unsigned(of.url, &wire::sample(waba, number, from, &id, of.text, now));
         let signature = self.signature.sign(&raw).ok_or_else(|| NoSample("there is no app secret".to_owned()))?;
         sample::add_header(&mut raw, SIGNATURE, &signature)?;
         Ok(sample::finish(raw, DeliveryKey::new(id)))

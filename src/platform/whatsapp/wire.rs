@@ -112,6 +112,23 @@ pub fn report(status: &Value) -> Result<Event, Malformed> {
     Ok(Event::Report(DeliveryReport { of, outcome }))
 }
 
+/// A text from this number, as Meta would send it.
+pub fn sample(waba: &str, number: &str, from: &str, id: &str, text: &str, now: Timestamp) -> Value {
+    let value = json!({
+        "messaging_product": "whatsapp",
+        "metadata": { "display_phone_number": "15550783881", "phone_number_id": number },
+        "contacts": [{ "profile": { "name": "Sample" }, "wa_id": from }],
+        "messages": [{
+            "from": from, "id": id, "timestamp": now.as_secs().to_string(),
+            "type": "text", "text": { "body": text },
+        }],
+    });
+    json!({
+        "object": "whatsapp_business_account",
+        "entry": [{ "id": waba, "changes": [{ "field": "messages", "value": value }] }],
+    })
+}
+
 /// A number, a user who hides theirs (business-scoped user id), or a group.
 pub fn target(address: &Address) -> Option<Value> {
     let word = |key: &str| address.0.get(key).and_then(Value::as_str);
