@@ -101,6 +101,15 @@ pub struct Incoming {
     pub more_within: Option<Duration>,
 }
 
+/// A chat has another key and another address from now on. The platform may say it before or after the first message
+/// from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChatMove {
+    pub from: ChatKey,
+    pub to: ChatKey,
+    pub address: Address,
+}
+
 /// What the platform says later about a part that we sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryReport {

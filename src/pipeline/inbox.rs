@@ -103,6 +103,8 @@ impl Inbox {
                     }
                 }
                 Event::Report(report) => reports.push(report),
+                // Its lane stays where it is.
+                Event::Moved(_) => ignored("moved"),
                 Event::Ignored(kind) => ignored(kind),
                 Event::Malformed(malformed) => items.push(NewItem::Unusable(to_unusable(channel, malformed))),
             }

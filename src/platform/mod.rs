@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{DeliveryKey, PartId};
-use crate::domain::message::{Address, DeliveryReport, Incoming, Part, Receipt, Reply};
+use crate::domain::message::{Address, ChatMove, DeliveryReport, Incoming, Part, Receipt, Reply};
 use crate::domain::problem::Problem;
 use crate::domain::span::Rate;
 use crate::http::{Http, Response};
@@ -70,6 +70,7 @@ pub enum Event {
     /// A message of a person that holds nothing that can be read as text; its text is blank. The word is a metric label.
     Unreadable(&'static str, Box<Incoming>),
     Report(DeliveryReport),
+    Moved(ChatMove),
     /// Authentic, of a kind that is not ours. The word is a metric label.
     Ignored(&'static str),
     /// Authentic, but not what the platform says it sends: kept as a failed message.

@@ -201,6 +201,7 @@ fn event(event: Event) -> Value {
             None => json!({ "malformed": malformed.detail }),
             Some(key) => json!({ "malformed": malformed.detail, "key": key }),
         },
+        Event::Moved(moved) => json!({ "moved": moved.from, "to": moved.to, "address": moved.address }),
         Event::Report(report) => json!({ "report": format!("{report:?}") }),
         Event::Unreadable(word, message) => {
             assert!(message.text.is_empty(), "{word}");

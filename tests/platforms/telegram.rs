@@ -96,7 +96,7 @@ fn fixtures() -> Value {
             "sent_at": 1_791_000_005_000_i64,
             "unordered": false,
         }],
-        "group_migrated": [{ "ignored": "migrated" }],
+        "group_migrated": [{ "moved": "-456789", "to": GROUP.to_string(), "address": { "chat_id": GROUP } }],
         "malformed_truncated": { "malformed": "the body is not JSON" },
         "message_from_other_bot": [{ "ignored": "bot" }],
         "message_text": private(412, 1_791_000_000, "Hallo 👋🏽 wo ist meine Bestellung #A1042?"),

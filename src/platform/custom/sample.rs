@@ -64,7 +64,7 @@ pub fn make(custom: &Custom, of: &SampleOf<'_>, now: Timestamp) -> Result<Sample
                     return Ok(Sample { method, headers, body, delivery_key: message.delivery_key });
                 }
                 Event::Malformed(malformed) => why = malformed.to_string(),
-                Event::Report(_) | Event::Ignored(_) => {}
+                Event::Report(_) | Event::Moved(_) | Event::Ignored(_) => {}
             }
         }
     }
@@ -180,7 +180,7 @@ pub fn try_sample(config: &Config, sample: &str) -> Result<Vec<String>, Vec<Prob
                 Err(problem) => problems.push(problem),
             },
             Event::Ignored(_) => lines.push("ignored by `when`".to_owned()),
-            Event::Report(_) => {}
+            Event::Report(_) | Event::Moved(_) => {}
             Event::Malformed(malformed) => problems.push(fails(malformed.detail)),
         }
     }

@@ -166,8 +166,8 @@ impl Telegram {
         if !business::is_allowed(&self.business_connections, message) {
             return Ok(Event::Ignored("other_account"));
         }
-        if read::optional_integer(message, "/migrate_to_chat_id")?.is_some() {
-            return Ok(Event::Ignored("migrated"));
+        if let Some(moved) = place::moved(message)? {
+            return Ok(Event::Moved(moved));
         }
         match place::of(message)? {
             Ok(place) => self.written(message, place),

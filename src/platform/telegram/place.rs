@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::super::{Malformed, json as read};
 use super::{business, direct_messages};
+use crate::domain::id::ChatKey;
+use crate::domain::message::{Address, ChatMove};
 
 pub struct Place {
     pub delivery_key: String,
@@ -55,6 +57,18 @@ pub fn of(message: &Value) -> Result<Result<Place, &'static str>, Malformed> {
     // Not `update_id`: that may begin again at any number after a week of silence.
     let delivery_key = format!("{chat}:{id}");
     Ok(Ok(Place { delivery_key, chat: key, account: None, address, shared, written_by: Author::Customer }))
+}
+
+/// A group that becomes a supergroup: both say so, the old one and the new one. Its topics come later.
+pub fn moved(message: &Value) -> Result<Option<ChatMove>, Malformed> {
+    let id = |pointer| read::optional_integer(message, pointer);
+    let (from, to) = match (id("/migrate_to_chat_id")?, id("/migrate_from_chat_id")?) {
+        (Some(to), _) => (read::integer(message, "/chat/id")?, to),
+        (None, Some(from)) => (from, read::integer(message, "/chat/id")?),
+        (None, None) => return Ok(None),
+    };
+    let key = |chat: i64| ChatKey::new(chat.to_string());
+    Ok(Some(ChatMove { from: key(from), to: key(to), address: Address(json!({ "chat_id": to })) }))
 }
 
 /// A command in a group that only its sender and the bot see. Its answer is for nobody else either, so it is a chat of

@@ -180,6 +180,9 @@ impl WhatsApp {
     }
 
     fn message(&self, message: &Value, own_number: Option<&str>, contacts: &[Value]) -> Result<Event, Malformed> {
+        if let Some(moved) = wire::moved(message, &self.config.phone_number_id)? {
+            return Ok(Event::Moved(moved));
+        }
         let text = match content::read(message)? {
             Content::Text(text) => read::with_quote(content::context(message).as_deref(), text),
             Content::Other(word) => return Ok(Event::Ignored(word)),

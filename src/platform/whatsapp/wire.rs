@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::super::{Event, Malformed, SendError, ThrottleScope, json as read};
 use super::{MAINTENANCE_PAUSE, SAME_USER_PAUSE};
 use crate::domain::clock::Timestamp;
-use crate::domain::message::{Address, DeliveryReport, ReportOutcome, Reported};
+use crate::domain::id::ChatKey;
+use crate::domain::message::{Address, ChatMove, DeliveryReport, ReportOutcome, Reported};
 use crate::http::Response;
 
 /// Unix seconds, as a string; some senders write a number.
@@ -70,6 +71,19 @@ pub fn person<'a>(
         }
     }
     Ok(person)
+}
+
+/// A person whose number or user id changes. Older notices hold the former id in words only: those say nothing.
+pub fn moved(message: &Value, number: &str) -> Result<Option<ChatMove>, Malformed> {
+    let kind = read::optional_text(message, "/system/type")?;
+    if !matches!(kind, Some("user_changed_number" | "user_changed_user_id")) {
+        return Ok(None);
+    }
+    let now = person(message, "/system/wa_id", "/system/user_id", &[])?;
+    let before = read::optional_text(message, "/system/previous_user_id")?.filter(|id| !id.is_empty());
+    let (Some(before), Some(id)) = (before, now.id()) else { return Ok(None) };
+    let key = |person: &str| ChatKey::new(format!("{number}:{person}"));
+    Ok(Some(ChatMove { from: key(before), to: key(id), address: Address(now.address()) }))
 }
 
 /// A business-scoped user id, `US.13491208655302741918`: the country, a dot, up to 128 letters and digits.

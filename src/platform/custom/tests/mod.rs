@@ -116,6 +116,7 @@ fn said(event: &Event) -> String {
         Event::Ignored(word) => (*word).to_owned(),
         Event::Unreadable(word, _) => format!("unreadable: {word}"),
         Event::Report(_) => "report".to_owned(),
+        Event::Moved(_) => "moved".to_owned(),
     }
 }
 
