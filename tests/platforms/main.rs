@@ -1,7 +1,7 @@
 //! The contract of every platform, from fixtures and vectors, against a strict stub of its server.
 //! A platform is one [`Case`]; one without a case fails.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod custom;
 mod recorded;

@@ -24,7 +24,7 @@ impl Refusal {
         match self {
             Self::Error(error) => error,
             Self::Markup => SendError::Permanent { reason: "telegram_markup".to_owned() },
-            Self::Topic => SendError::Permanent { reason: "telegram_topic_not_found".to_owned() },
+            Self::Topic => SendError::Permanent { reason: NO_TOPIC.to_owned() },
             Self::Moved { chat_id } => SendError::Moved { address: Address(json!({ "chat_id": chat_id })) },
         }
     }
@@ -48,6 +48,8 @@ impl From<SendError> for Unsent {
     }
 }
 
+const NO_TOPIC: &str = "telegram_topic_not_found";
+
 /// How the descriptions begin that are about the markup, in lower case.
 const MARKUP: [&str; 4] = ["can't parse", "entity_", "entities_", "unsupported parse_mode"];
 
@@ -58,7 +60,7 @@ const WORDS: [(&str, &str); 12] = [
     ("message is too long", "telegram_too_long"),
     ("message text is empty", "telegram_empty"),
     ("topic_closed", "telegram_topic_closed"),
-    ("topic_deleted", "telegram_topic_not_found"),
+    ("topic_deleted", NO_TOPIC),
     ("user_is_blocked", "telegram_user_is_blocked"),
     ("not enough rights", "telegram_no_rights"),
     ("have no rights", "telegram_no_rights"),
