@@ -41,6 +41,10 @@ pub fn of(message: &Value) -> Result<Result<Place, &'static str>, Malformed> {
         return direct_messages::place(message, chat).map(Ok);
     }
     if let Some(id) = read::optional_integer(message, "/ephemeral_message_id")? {
+        // Who stands behind an anonymous administrator is not said: two of them would share what is for one.
+        if read::optional_flag(message, "/from/is_bot")?.unwrap_or_default() {
+            return Ok(Err("bot"));
+        }
         return ephemeral(message, chat, id).map(Ok);
     }
     let id = read::integer(message, "/message_id")?;
