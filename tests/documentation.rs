@@ -266,6 +266,8 @@ fn the_numbers_of_vectors_and_fixtures_are_right() {
     for (at, name) in ["slack", "telegram", "whatsapp"].into_iter().enumerate() {
         assert_eq!(row("signature vectors")[at], vectors(name), "{name}");
         assert_eq!(row("payload fixtures")[at], fixtures(name), "{name}");
+        let recorded: Vec<Value> = serde_json::from_str(&page(&format!("tests/data/recorded/{name}.json"))).unwrap();
+        assert_eq!(row("further kinds")[at], recorded.len().to_string(), "{name}");
     }
     assert!(row("signature vectors")[4].starts_with(&vectors("standard_webhooks")));
 }

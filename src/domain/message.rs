@@ -1,6 +1,7 @@
 //! Messages as every platform and Fini understand them: a role and a content.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -42,6 +43,8 @@ pub enum Addressed {
     Thread,
     /// Written in a room, to nobody in particular.
     Room,
+    /// Counts in a chat that the store knows, and begins none: what a person of the business writes there.
+    Known,
 }
 
 /// Where a connector answers a message. Opaque to everyone but its connector. It can hold a phone number, so its
@@ -94,6 +97,17 @@ pub struct Incoming {
     pub sent_at: Option<Timestamp>,
     /// The platform promises no order: while messages wait they are sorted by `sent_at`.
     pub unordered: bool,
+    /// The platform delivers one post as several messages, an album: the others come within this time.
+    pub more_within: Option<Duration>,
+}
+
+/// A chat has another key and another address from now on. The platform may say it before or after the first message
+/// from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChatMove {
+    pub from: ChatKey,
+    pub to: ChatKey,
+    pub address: Address,
 }
 
 /// What the platform says later about a part that we sent.

@@ -106,6 +106,8 @@ pub enum OnUnknown {
 pub struct Replies {
     /// What the user is told when a turn failed for good; empty: nothing.
     pub failure_text: String,
+    /// What the user is told when a message holds nothing that can be read as text; empty: nothing.
+    pub unreadable_text: String,
     /// Age at which a turn or a delivery fails for good.
     pub give_up_after: Span,
     /// An answer older than this is not posted any more.
@@ -117,6 +119,7 @@ impl Default for Replies {
     fn default() -> Self {
         Self {
             failure_text: String::new(),
+            unreadable_text: String::new(),
             give_up_after: Span::secs(24 * 3600),
             max_age: Span::secs(24 * 3600),
             on_unknown: OnUnknown::Resend,

@@ -96,13 +96,16 @@ impl Inbox {
         let ignored = |kind| self.metrics.ignored(channel.name.as_str(), kind);
         for event in events {
             match event {
-                Event::Message(incoming) => {
+                Event::Unreadable(kind, _) if channel.replies.unreadable_text.is_empty() => ignored(kind),
+                Event::Message(incoming) | Event::Unreadable(_, incoming) => {
                     match to_new_message(channel, &self.installation_key, *incoming, now, hold) {
                         Ok(item) => items.push(item),
                         Err(kind) => ignored(kind),
                     }
                 }
                 Event::Report(report) => reports.push(report),
+                // Its lane stays where it is.
+                Event::Moved(_) => ignored("moved"),
                 Event::Ignored(kind) => ignored(kind),
                 Event::Malformed(malformed) => items.push(NewItem::Unusable(to_unusable(channel, malformed))),
             }
@@ -173,6 +176,7 @@ fn to_new_message(
         Addressed::Room if accepts(Accept::All) => false,
         Addressed::Thread if accepts(Accept::All) => false,
         Addressed::Thread if accepts(Accept::Mention) => true,
+        Addressed::Known => true,
         _ => return Err("not_addressed"),
     };
     // A clock that is ahead of ours must not put a message behind those that are still to come.
@@ -219,7 +223,7 @@ fn to_new_message(
         sort_at: sent_at.filter(|_| incoming.unordered),
         only_if_known,
         secret: None,
-        merge_window: channel.conversations.merge_window.0,
+        merge_window: channel.conversations.merge_window.0.max(incoming.more_within.unwrap_or_default()),
         wait: hold,
         dormant: !channel.enabled,
     })))

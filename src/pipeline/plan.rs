@@ -74,6 +74,15 @@ impl Ending {
         Self { text, new_generation: Some(new_generation), ..Self::dropped("reset") }
     }
 
+    fn blank(channel: &Channel, turn: &Turn) -> Self {
+        let text = match channel.platform.greeting(&turn.address) {
+            Some(greeting) => greeting.to_owned(),
+            None if turn.role == Role::User => channel.replies.unreadable_text.clone(),
+            None => String::new(),
+        };
+        Self { text, ..Self::dropped("blank") }
+    }
+
     fn told(channel: &Channel, role: Role, outcome: TurnOutcome) -> Self {
         let text = if role == Role::User { channel.replies.failure_text.clone() } else { String::new() };
         Self { outcome, text, new_generation: None }
@@ -155,7 +164,10 @@ pub fn plan(view: LaneView, channel: &Channel) -> Plan {
         Kind::Unclear if age == Age::Young => Plan::AwaitRecipient,
         // Nobody is told anything who may be a stranger.
         Kind::Unclear => Plan::End(turn, Ending::too_old(age, channel, role).without_words()),
-        Kind::Blank => Plan::End(turn, Ending::dropped("blank")),
+        Kind::Blank => {
+            let ending = Ending::blank(channel, &turn);
+            Plan::End(turn, if age == Age::Young { ending } else { ending.without_words() })
+        }
         Kind::ResetWord => {
             let ending = Ending::reset(channel, view.generation + 1);
             Plan::End(turn, if age == Age::Expired { ending.without_words() } else { ending })

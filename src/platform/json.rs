@@ -57,10 +57,6 @@ pub(super) fn optional_flag(value: &Value, pointer: &str) -> Result<Option<bool>
     find(value, pointer).map(|found| found.as_bool().ok_or_else(|| wrong(pointer, "true or false"))).transpose()
 }
 
-pub(super) fn flag(value: &Value, pointer: &str) -> Result<bool, Malformed> {
-    optional_flag(value, pointer)?.ok_or_else(|| wrong(pointer, "true or false"))
-}
-
 /// An array; empty where there is none.
 pub(super) fn optional_list<'a>(value: &'a Value, pointer: &str) -> Result<&'a [Value], Malformed> {
     match find(value, pointer) {
@@ -84,4 +80,47 @@ pub(super) fn set(object: &mut Value, key: &str, value: Value) {
 pub(super) fn placeholder(kind: &str, name: Option<&str>) -> String {
     let name = name.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
     if name.is_empty() { format!("[{kind}]") } else { format!("[{kind}: {name}]") }
+}
+
+/// A string or a number as it is read by people; nothing else.
+pub(super) fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// What is not text, with what is known of it: `[location: HQ, 48.2, 16.3]`.
+pub(super) fn details<'a>(kind: &str, details: impl IntoIterator<Item = Option<&'a Value>>) -> String {
+    let details: Vec<String> =
+        details.into_iter().flatten().map(shown).filter(|detail| !detail.trim().is_empty()).collect();
+    placeholder(kind, Some(&details.join(", ")))
+}
+
+/// At most so many characters of words that somebody else wrote.
+const MAX_QUOTED: usize = 500;
+
+/// A message with the words that it is about before it, each line of them marked as in an e-mail.
+pub(super) fn with_quote(quote: Option<&str>, text: String) -> String {
+    let Some(quote) = quote.map(str::trim).filter(|quote| !quote.is_empty()) else { return text };
+    let mut words: String = quote.chars().take(MAX_QUOTED).collect();
+    if words.len() < quote.len() {
+        words.push('…');
+    }
+    joined(quoted(&words), &text)
+}
+
+/// Each line marked as somebody else's.
+pub(super) fn quoted(words: &str) -> String {
+    words.lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Two texts, one below the other.
+pub(super) fn joined(mut above: String, below: &str) -> String {
+    if !above.is_empty() && !below.is_empty() {
+        above.push('\n');
+    }
+    above.push_str(below);
+    above
 }

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{DeliveryKey, PartId};
-use crate::domain::message::{Address, DeliveryReport, Incoming, Part, Receipt, Reply};
+use crate::domain::message::{Address, ChatMove, DeliveryReport, Incoming, Part, Receipt, Reply};
 use crate::domain::problem::Problem;
 use crate::domain::span::Rate;
 use crate::http::{Http, Response};
@@ -67,7 +67,10 @@ pub struct Rejected {
 #[derive(Debug)]
 pub enum Event {
     Message(Box<Incoming>),
+    /// A message of a person that holds nothing that can be read as text; its text is blank. The word is a metric label.
+    Unreadable(&'static str, Box<Incoming>),
     Report(DeliveryReport),
+    Moved(ChatMove),
     /// Authentic, of a kind that is not ours. The word is a metric label.
     Ignored(&'static str),
     /// Authentic, but not what the platform says it sends: kept as a failed message.
@@ -307,6 +310,12 @@ pub trait Platform: Send + Sync + 'static {
     /// platform could not be reached is kept and not answered until this is known. Pure, like [`Platform::parse`].
     fn recipient(&self, _address: &Address) -> Recipient {
         Recipient::Us
+    }
+
+    /// What is said to the blank message with this address: an event that asks for words of the bridge's own, such as
+    /// a greeting. Pure.
+    fn greeting(&self, _address: &Address) -> Option<&str> {
+        None
     }
 
     /// The parts of a reply, within the platform's limits. None for a kind that the platform has no use for.

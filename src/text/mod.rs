@@ -397,6 +397,7 @@ mod tests {
         assert_eq!(one("https://a.example/_x_/", Dialect::Slack), "https://a.example/_x_/");
         assert_eq!(one("\\> no quote", Dialect::Slack), "\u{200b}&gt; no quote");
         assert_eq!(one("un**bold**able", Dialect::Whatsapp), "unboldable");
+        assert_eq!(one("2*3*4 = 24", Dialect::Whatsapp), "2*3*4 = 24");
         assert_eq!(one("un**bold**able", Dialect::Slack), "un\u{200b}*bold*\u{200b}able");
         assert_eq!(one("**two\nlines**", Dialect::Slack), "*two*\n*lines*");
         assert_eq!(one("~~~\na ``` b\n~~~", Dialect::Slack), "```\na ``\u{200b}` b\n```");

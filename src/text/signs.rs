@@ -68,7 +68,7 @@ fn paragraph(runs: &[Run], dialect: Dialect) -> String {
         }
         settle_spaces(&mut line);
         if dialect == Dialect::Whatsapp {
-            drop_marks_within_words(&mut line);
+            write_out_marks_within_words(&mut line);
         }
         write_line(&mut written, &line, dialect);
     }
@@ -156,7 +156,9 @@ fn settle_spaces(line: &mut [Segment]) {
     }
 }
 
-fn drop_marks_within_words(line: &mut [Segment]) {
+/// A mark within a word is none there. Of a single `*` nobody knows whether it was meant as one, as in `2*3*4`: it is
+/// written out.
+fn write_out_marks_within_words(line: &mut [Segment]) {
     for mark in STYLES {
         let mut before: Option<char> = None;
         let mut rest = &mut *line;
@@ -164,10 +166,15 @@ fn drop_marks_within_words(line: &mut [Segment]) {
             let marked = rest.iter().take_while(|segment| segment.marks.has(mark)).count();
             let (now, later) = rest.split_at_mut(marked.max(1).min(rest.len()));
             let after = later.first().and_then(|segment| segment.text.chars().next());
+            let last = now.last().and_then(|segment| segment.text.chars().last());
             if marked > 0 && [before, after].into_iter().flatten().any(char::is_alphanumeric) {
                 now.iter_mut().for_each(|segment| segment.marks = segment.marks.without(mark));
+                if mark == Marks::ITALIC && now.iter().all(|segment| segment.link.is_none()) {
+                    now.first_mut().iter_mut().for_each(|segment| segment.text.insert(0, '*'));
+                    now.last_mut().iter_mut().for_each(|segment| segment.text.push('*'));
+                }
             }
-            before = now.last().and_then(|segment| segment.text.chars().last());
+            before = last;
             rest = later;
         }
     }

@@ -1,9 +1,11 @@
 //! The contract of every platform, from fixtures and vectors, against a strict stub of its server.
 //! A platform is one [`Case`]; one without a case fails.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod custom;
+mod recorded;
+mod refusals;
 mod slack;
 mod stub;
 mod telegram;
@@ -199,7 +201,15 @@ fn event(event: Event) -> Value {
             None => json!({ "malformed": malformed.detail }),
             Some(key) => json!({ "malformed": malformed.detail, "key": key }),
         },
+        Event::Moved(moved) => json!({ "moved": moved.from, "to": moved.to, "address": moved.address }),
         Event::Report(report) => json!({ "report": format!("{report:?}") }),
+        Event::Unreadable(word, message) => {
+            assert!(message.text.is_empty(), "{word}");
+            let mut shown = self::event(Event::Message(message));
+            shown["unreadable"] = json!(word);
+            shown.as_object_mut().unwrap().remove("text");
+            shown
+        }
         Event::Message(message) => {
             assert!(!message.delivery_key.as_str().is_empty() && !message.chat.as_str().is_empty());
             let mut shown = json!({
@@ -218,6 +228,9 @@ fn event(event: Event) -> Value {
             // Nothing personal goes along unasked: what is not expected here fails its fixture.
             if !message.user_attributes.is_empty() {
                 shown["user_attributes"] = Value::Object(message.user_attributes);
+            }
+            if let Some(more_within) = message.more_within {
+                shown["more_within"] = json!(more_within.as_millis() as u64);
             }
             if message.role != Role::User {
                 shown["role"] = json!(message.role);

@@ -5,7 +5,8 @@ use std::time::Duration;
 use fini_bridge::domain::id::PartId;
 use fini_bridge::domain::message::{Address, Receipt, ReportOutcome, Reported};
 use fini_bridge::platform::{
-    Config, Event, Idempotency, Parsed, Recipient, Registration, SampleOf, SendError, ThrottleScope,
+    Config, Delivery, Event, Idempotency, Parsed, Recipient, Registration, Rendering, SampleOf, SendError,
+    ThrottleScope,
 };
 use fini_bridge::signature::{RawWebhook, hmac_hex};
 use serde_json::{Value, json};
@@ -143,6 +144,18 @@ fn server(request: &Request) -> Result<Value, String> {
             expect(mark["event_payload"].as_object().is_some_and(|all| all.len() == 1), "metadata.event_payload")?;
             expect(body.get("thread_ts").is_none_or(Value::is_string), "thread_ts is a string or absent")?;
             Ok(json!({ "ok": true, "channel": body["channel"], "ts": "1503435956.000247", "message": {} }))
+        }
+        "/assistant.threads.setStatus" => {
+            expect(body["channel_id"].is_string() && body["thread_ts"].is_string(), "channel_id, thread_ts")?;
+            expect(body["status"].is_string(), "status")?;
+            Ok(json!({ "ok": true }))
+        }
+        "/assistant.threads.setSuggestedPrompts" => {
+            expect(body["channel_id"].is_string() && body["thread_ts"].is_string(), "channel_id, thread_ts")?;
+            let prompts = body["prompts"].as_array().ok_or("prompts")?;
+            let whole = |prompt: &Value| prompt["title"].is_string() && prompt["message"].is_string();
+            expect((1..=4).contains(&prompts.len()) && prompts.iter().all(whole), "1 to 4 prompts")?;
+            Ok(json!({ "ok": true }))
         }
         other => Err(format!("no method {other}")),
     }
@@ -386,4 +399,91 @@ fn wrong_keys_are_named() {
     assert_eq!(problems(json!({ "signing_secret": "", "bot_token": "xoxp-1" })), ["signing_secret", "bot_token"]);
     assert_eq!(problems(json!({ "signing_secret": ["a", ""], "bot_token": "xoxb-1" })), ["signing_secret"]);
     assert!(problems(json!({ "signing_secret": "a", "bot_token": "xoxe.xoxb-1-abc" })).is_empty());
+    let view = |view: Value| problems(json!({ "signing_secret": "a", "bot_token": "xoxb-1", "agent_view": view }));
+    let prompts = |count: usize| vec![json!({ "title": "a", "message": "b" }); count];
+    assert_eq!(view(json!({ "greeting": "Hi", "suggested_prompts": prompts(5) })), ["agent_view.suggested_prompts"]);
+    assert_eq!(view(json!({ "suggested_prompts": prompts(1) })), ["agent_view.suggested_prompts"]);
+    assert!(view(json!({ "greeting": "Hi", "suggested_prompts": prompts(4) })).is_empty());
+}
+
+/// A channel whose app has the agent's surface.
+fn agent() -> Case {
+    Case {
+        config: |secrets, _| {
+            let prompt = json!({ "title": "My order", "message": "Where is my order?" });
+            let view = json!({ "greeting": "How can I help?", "suggested_prompts": [prompt] });
+            let config = json!({ "signing_secret": secrets, "bot_token": TOKEN, "agent_view": view });
+            Config::Slack(serde_json::from_value(config).unwrap())
+        },
+        ..case()
+    }
+}
+
+fn started() -> Vec<u8> {
+    let thread = json!({
+        "user_id": "U00FAKEUSER1", "channel_id": "D00FAKEDM001", "thread_ts": "1766458040.000100",
+        "context": { "channel_id": "C1", "team_id": TEAM, "enterprise_id": null },
+    });
+    let event = json!({ "type": "assistant_thread_started", "assistant_thread": thread, "event_ts": "1766458040.1" });
+    changed("message_im_escapes", &[("/event", event)])
+}
+
+#[tokio::test]
+async fn a_thread_of_the_agents_surface_is_a_chat_and_begins_with_a_greeting_and_prompts() {
+    let case = agent();
+    let stub = strict(server);
+    let connector = case.connector(&[case.secret], &stub.url);
+    let message = changed("message_im_escapes", &[("/event/thread_ts", json!("1766458040.000100"))]);
+    let chat = case.parse(&*connector, &message)[0]["chat"].clone();
+    assert_eq!(chat, "T00FAKE00AA:D00FAKEDM001:1766458040.000100");
+    let opened = case.parse(&*connector, &started());
+    assert_eq!((&opened[0]["chat"], &opened[0]["text"]), (&chat, &json!("")));
+    let address = Address(opened[0]["address"].clone());
+    let greeting = connector.greeting(&address).unwrap();
+    assert_eq!(greeting, "How can I help?");
+    let rendering = Rendering { address: &address, in_reply_to: &[] };
+    let parts = connector.render(&super::message(greeting), &rendering).unwrap();
+    for part in &parts {
+        connector.send(Delivery { id: PartId::generate(), address: &address, part }).await.unwrap();
+    }
+    let seen = stub.seen();
+    let [post, prompts] = seen.as_slice() else { panic!("{seen:?}") };
+    assert_eq!((&post.json()["text"], &post.json()["thread_ts"]), (&json!(greeting), &json!("1766458040.000100")));
+    assert_eq!(prompts.json()["prompts"], json!([{ "title": "My order", "message": "Where is my order?" }]));
+    let usual = Address(case.parse(&*connector, &message)[0]["address"].clone());
+    assert_eq!(connector.greeting(&usual), None);
+    assert_eq!(
+        connector.render(&super::message("x"), &Rendering { address: &usual, in_reply_to: &[] }).unwrap().len(),
+        1
+    );
+    let plain = super::slack::case();
+    assert_eq!(plain.parse(&*plain.offline(), &started()), json!([{ "ignored": "other_event" }]));
+}
+
+#[tokio::test]
+async fn prompts_that_slack_does_not_take_hold_nothing_up() {
+    let case = agent();
+    for (word, sent) in [("missing_scope", true), ("channel_not_found", true), ("ratelimited", false)] {
+        let stub = always(Answer::json(200, json!({ "ok": false, "error": word })));
+        let connector = case.connector(&[case.secret], &stub.url);
+        let address = Address(json!({ "channel": "D1", "thread_ts": "1766458040.000100", "greeting": true }));
+        let rendering = Rendering { address: &address, in_reply_to: &[] };
+        let prompts = connector.render(&super::message("Hi"), &rendering).unwrap().pop().unwrap();
+        let outcome = connector.send(Delivery { id: PartId::generate(), address: &address, part: &prompts }).await;
+        assert_eq!(outcome.is_ok(), sent, "{word}");
+    }
+}
+
+#[tokio::test]
+async fn in_a_thread_slack_shows_that_the_bot_is_at_work() {
+    let case = case();
+    let stub = strict(server);
+    let connector = case.connector(&[case.secret], &stub.url);
+    connector.typing(&(case.address)()).await;
+    connector.typing(&Address(json!({ "channel": "D00FAKEDM001", "thread_ts": null }))).await;
+    let seen = stub.seen();
+    let [sign] = seen.as_slice() else { panic!("{seen:?}") };
+    assert!(server(sign).is_ok());
+    assert_eq!(sign.path, "/assistant.threads.setStatus");
+    assert!(connector.typing_lasts().unwrap() < Duration::from_secs(120));
 }

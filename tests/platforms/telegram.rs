@@ -70,10 +70,17 @@ fn fixtures() -> Value {
             "unordered": false,
         }])
     };
+    let mut business = private(59, 1_791_000_009, "Is it shipped?");
+    business[0]["key"] = json!("Y7bCqv3nQUkGAAAA8z:7700112233:59");
+    business[0]["chat"] = json!("Y7bCqv3nQUkGAAAA8z:7700112233");
+    business[0]["account"] = json!("Y7bCqv3nQUkGAAAA8z");
+    business[0]["address"] = json!({ "chat_id": 7_700_112_233_i64, "business_connection_id": "Y7bCqv3nQUkGAAAA8z" });
+    let mut album = private(413, 1_791_000_040, "broken screen\n[photo]");
+    album[0]["more_within"] = json!(1000);
     json!({
         "bot_blocked_my_chat_member": [{ "ignored": "chat_member" }],
-        "business_message_customer": [{ "ignored": "business" }],
-        "business_message_echo_of_own_reply": [{ "ignored": "business" }],
+        "business_message_customer": business,
+        "business_message_echo_of_own_reply": [{ "ignored": "bot" }],
         "callback_query": [{ "ignored": "callback_query" }],
         "edited_message": [{ "ignored": "edited" }],
         "group_mention_topic": [{
@@ -89,11 +96,11 @@ fn fixtures() -> Value {
             "sent_at": 1_791_000_005_000_i64,
             "unordered": false,
         }],
-        "group_migrated": [{ "ignored": "migrated" }],
+        "group_migrated": [{ "moved": "-456789", "to": GROUP.to_string(), "address": { "chat_id": GROUP } }],
         "malformed_truncated": { "malformed": "the body is not JSON" },
         "message_from_other_bot": [{ "ignored": "bot" }],
         "message_text": private(412, 1_791_000_000, "Hallo 👋🏽 wo ist meine Bestellung #A1042?"),
-        "photo_with_caption_album": private(413, 1_791_000_040, "broken screen\n[photo]"),
+        "photo_with_caption_album": album,
         "unknown_update_kind": [{ "ignored": "other_update" }],
     })
 }
@@ -120,6 +127,14 @@ fn server(request: &Request) -> Result<Value, String> {
             expect(body.get("parse_mode").is_none_or(|mode| mode == "HTML"), "parse_mode")?;
             expect(body["link_preview_options"] == json!({ "is_disabled": true }), "no previews")?;
             json!({ "message_id": 413, "chat": {}, "date": 1_791_000_100 })
+        }
+        "answerGuestQuery" => {
+            expect(body["guest_query_id"].is_string(), "guest_query_id")?;
+            let result = &body["result"];
+            expect(result["type"] == "article" && result["id"].is_string() && result["title"].is_string(), "result")?;
+            let content = &result["input_message_content"];
+            expect(content["message_text"].is_string() && content.get("text").is_none(), "message_text")?;
+            json!({ "inline_message_id": "I1" })
         }
         "sendChatAction" => {
             expect(body["chat_id"].is_i64() && body["action"] == "typing", "chat_id, action")?;
@@ -227,7 +242,7 @@ fn what_is_not_text_is_one_readable_line_and_a_service_message_is_nothing() {
         (json!({ "sticker": { "emoji": "👍" } }), "[sticker 👍]"),
         (json!({ "animation": {}, "document": { "file_name": "a.mp4" } }), "[animation]"),
         (json!({ "venue": { "title": "Café" }, "location": {} }), "[location: Café]"),
-        (json!({ "contact": { "phone_number": "+1555" } }), "[contact]"),
+        (json!({ "contact": { "phone_number": "+1555" } }), "[contact: +1555]"),
         (json!({ "caption": "see", "video": { "file_name": "b.mov" } }), "see\n[video: b.mov]"),
     ] {
         assert_eq!(line(fields)[0]["text"], text);
@@ -260,6 +275,48 @@ async fn a_reply_in_a_group_quotes_the_question_in_its_topic() {
     assert_eq!(group.json()["reply_parameters"], json!({ "message_id": 9120, "allow_sending_without_reply": true }));
     assert_eq!(group.json()["parse_mode"], "HTML");
     assert!(private.json().get("reply_parameters").is_none() && private.json().get("message_thread_id").is_none());
+}
+
+#[tokio::test]
+async fn each_kind_of_chat_is_answered_where_its_readers_are_and_nobody_else() {
+    let (connector, stub) = prepared().await;
+    let addresses = [
+        json!({ "chat_id": 7_700_112_233_i64, "business_connection_id": "Y7bC" }),
+        json!({ "chat_id": GROUP, "direct_messages_topic_id": 42 }),
+        json!({ "chat_id": GROUP, "receiver_user_id": 7_700_112_233_i64, "ephemeral_message_id": 1 }),
+        json!({ "guest_query_id": "G1" }),
+    ]
+    .map(Address);
+    for address in &addresses {
+        send_to(&*connector, address, "Hi **you**").await.unwrap();
+    }
+    let seen: Vec<Value> = stub.seen()[1..].iter().map(Request::json).collect();
+    assert_eq!(seen[0]["business_connection_id"], "Y7bC");
+    assert_eq!(seen[1]["direct_messages_topic_id"], 42);
+    assert_eq!(seen[2]["ephemeral_message_parameters"], json!({ "receiver_user_id": 7_700_112_233_i64 }));
+    assert_eq!(seen[2]["reply_parameters"], json!({ "ephemeral_message_id": 1 }), "late, it is refused: never public");
+    assert_eq!(seen[3]["result"]["input_message_content"]["message_text"], "Hi <b>you</b>");
+    let before = stub.seen().len();
+    for address in &addresses {
+        connector.typing(address).await;
+    }
+    let signs: Vec<Value> = stub.seen()[before..].iter().map(Request::json).collect();
+    let business = json!({ "chat_id": 7_700_112_233_i64, "business_connection_id": "Y7bC", "action": "typing" });
+    assert_eq!(signs, [business], "a sign shows only where the answer will");
+}
+
+#[test]
+fn other_business_accounts_than_those_configured_are_not_answered() {
+    fn config(secrets: &[&str], connection: &str) -> Config {
+        let config = json!({ "secret_token": secrets, "bot_token": TOKEN, "business_connections": [connection] });
+        Config::Telegram(serde_json::from_value(config).unwrap())
+    }
+    let ours = Case { config: |secrets, _| config(secrets, "Y7bCqv3nQUkGAAAA8z"), ..case() };
+    let others = Case { config: |secrets, _| config(secrets, "another"), ..case() };
+    let body = case().fixture("business_message_customer");
+    assert_eq!(ours.parse(&*ours.offline(), &body)[0]["text"], "Is it shipped?");
+    assert_eq!(others.parse(&*others.offline(), &body), json!([{ "ignored": "other_account" }]));
+    assert_eq!(others.parse(&*others.offline(), &case().fixture("message_text"))[0]["addressed"], "Direct");
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ pub fn case() -> Case {
         covers_body: true,
         tolerance: None,
         fixtures,
-        own: &["echo_from_business_app"],
+        own: &[],
         address: || Address(json!({ "to": "16505551234", "message_id": "wamid.IN" })),
         server,
         receipt: Some("wamid.OUT9"),
@@ -88,6 +88,15 @@ fn fixtures() -> Value {
     group["shared"] = json!(true);
     group["addressed"] = json!("Room");
     group["address"] = json!({ "group": id, "message_id": "wamid.GROUP0001" });
+    let mut echo = message("wamid.ECHO0001", 1_791_000_012, "This is Anna, I take over.");
+    echo["chat"] = json!(format!("{NUMBER}:16505551234"));
+    echo["room"] = json!("16505551234");
+    echo["sender"] = json!("15550783881");
+    echo["addressed"] = json!("Known");
+    echo["role"] = json!("agent");
+    let mut unsupported = message("wamid.UNS0001", 1_791_000_005, "");
+    unsupported.as_object_mut().unwrap().remove("text");
+    unsupported["unreadable"] = json!("unsupported");
     let report = |id: &str, outcome: &str| json!({ "report": format!("DeliveryReport {{ of: Receipt(\"{id}\"), outcome: {outcome} }}") });
     json!({
         "batch_two_entries_mixed": [
@@ -96,7 +105,7 @@ fn fixtures() -> Value {
             report("wamid.OUT0001", "Delivered"),
             { "ignored": "other_account" },
         ],
-        "echo_from_business_app": [{ "ignored": "echo" }],
+        "echo_from_business_app": [echo],
         "group_message": [group],
         "malformed_missing_entry": { "malformed": "entry is not an array" },
         "message_button_reply": [message("wamid.BTN0001", 1_791_000_004, "Yes, a human")],
@@ -107,7 +116,7 @@ fn fixtures() -> Value {
             "¿Dónde está mi pedido? 📦 a/b",
         )],
         "message_text_username_user_no_phone": [no_phone],
-        "message_unsupported": [{ "ignored": "unsupported" }],
+        "message_unsupported": [unsupported],
         "status_delivered": [report("wamid.OUT0001", "Delivered")],
         "status_failed_window_closed": [report("wamid.OUT0002", "Failed { reason: \"whatsapp_131047\" }")],
     })
@@ -179,6 +188,7 @@ fn each_kind_of_message_is_its_text_a_readable_line_or_nothing() {
         (json!({ "type": "location", "location": { "name": "HQ" } }), "[location: HQ]"),
         (json!({ "type": "contacts", "contacts": [] }), "[contact]"),
         (json!({ "type": "order", "order": {} }), "[order]"),
+        (json!({ "type": "interactive", "interactive": { "nfm_reply": { "response_json": "{\"a\":1" } } }), "[form]"),
         (json!({ "type": "button", "button": { "text": "Yes", "payload": "y" } }), "Yes"),
         (json!({ "type": "interactive", "interactive": { "list_reply": { "title": "Billing" } } }), "Billing"),
         (json!({ "type": "interactive", "interactive": { "type": "nfm_reply", "nfm_reply": {} } }), "[form]"),
@@ -191,7 +201,6 @@ fn each_kind_of_message_is_its_text_a_readable_line_or_nothing() {
         ("revoke", "deleted"),
         ("system", "system"),
         ("request_welcome", "request_welcome"),
-        ("hologram", "unsupported"),
     ] {
         assert_eq!(case.parse(&*connector, &incoming(json!({ "type": kind }))), json!([{ "ignored": word }]));
     }

@@ -183,6 +183,9 @@ promises! {
         send(store, &held, second, took("wamid-2")).await;
         let delivered = store.apply_report(&shop(), &Reported::Part(second), &ReportOutcome::Delivered).await.unwrap();
         assert!(delivered);
+        // What was delivered or read can't fail any more: that is about another member of a group.
+        let late = ReportOutcome::Failed { reason: "whatsapp_131026".to_owned() };
+        assert!(store.apply_report(&shop(), &Reported::Part(second), &late).await.unwrap());
         assert_eq!(state(store, id).await.0, MessageState::Done);
         let outcome = ReportOutcome::Failed { reason: "whatsapp_131047".to_owned() };
         let of = Reported::Receipt("wamid-1".to_owned());

@@ -241,6 +241,13 @@ fn slack(call: &Call, method: &str, number: u64) -> Judged {
                 Judged::Sent(json!({"ok":true,"channel":call.body["channel"],"ts":format!("1790000000.{number:06}")}))
             }
         }
+        "assistant.threads.setStatus" | "assistant.threads.setSuggestedPrompts" => {
+            if !call.body["channel_id"].is_string() || !call.body["thread_ts"].is_string() {
+                Judged::Wrong(200, "invalid_arguments")
+            } else {
+                Judged::Other(json!({ "ok": true }))
+            }
+        }
         _ => Judged::Wrong(200, "unknown_method"),
     }
 }

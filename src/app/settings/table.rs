@@ -117,6 +117,7 @@ impl Rows<'_> {
             OnUnknown::Hold => "hold",
         };
         self.add(&format!("{at}.failure_text"), &replies.failure_text);
+        self.add(&format!("{at}.unreadable_text"), &replies.unreadable_text);
         self.add(&format!("{at}.give_up_after"), replies.give_up_after);
         self.add(&format!("{at}.max_age"), replies.max_age);
         self.add(&format!("{at}.on_unknown"), on_unknown);

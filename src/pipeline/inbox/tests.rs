@@ -55,6 +55,7 @@ fn incoming() -> Incoming {
         address: Address(json!({ "channel": "C1" })),
         sent_at: Some(NOW.minus(Duration::from_secs(60))),
         unordered: false,
+        more_within: None,
     }
 }
 
@@ -99,6 +100,23 @@ fn accept_decides_which_messages_count() {
         });
         assert_eq!(got, expected, "{accept:?}");
     }
+}
+
+#[test]
+fn what_staff_writes_counts_only_in_a_chat_that_is_known_whatever_the_channel_accepts() {
+    for accept in [vec![], vec![Accept::Direct], vec![Accept::All]] {
+        let message = kept(&channel(&accept, ""), with(|message| message.addressed = Addressed::Known));
+        assert!(message.only_if_known, "{accept:?}");
+    }
+}
+
+#[test]
+fn the_pictures_of_an_album_wait_for_each_other_at_least_as_long_as_the_channel_says() {
+    let album = || with(|message| message.more_within = Some(Duration::from_secs(1)));
+    let window = |keys: &str| kept(&channel(&[Accept::All], keys), album()).merge_window;
+    assert_eq!(window(""), Duration::from_secs(1));
+    assert_eq!(window("merge_window = '3s'"), Duration::from_secs(3));
+    assert_eq!(kept(&channel(&[Accept::All], ""), incoming()).merge_window, Duration::ZERO);
 }
 
 #[test]
@@ -288,12 +306,23 @@ async fn events_enter_without_http_and_only_once() {
     let counted =
         |kind: &str| figures.lines().any(|line| line.contains(&format!("\"{kind}\"")) && line.ends_with(" 1"));
     assert!(counted("not_addressed") && counted("typing"), "{figures}");
+    // What holds nothing to read counts only where the channel has words for it.
+    let unreadable = || Event::Unreadable("hologram", Box::new(with(|message| message.text = String::new())));
+    assert_eq!(take(vec![unreadable()]).await.outcome, Outcome::Ignored);
+    assert!(metrics.encode().lines().any(|line| line.contains("\"hologram\"") && line.ends_with(" 1")));
     let malformed = Malformed { delivery_key: Some(DeliveryKey::new("3")), ..Malformed::new("no text") };
     let failed = take(vec![message("4"), Event::Malformed(malformed)]).await;
     assert_eq!(failed.outcome, Outcome::KeptAsFailed);
 
+    let mut telling = self::channel(&[Accept::Mention], "");
+    telling.replies.unreadable_text = "Please write it down.".to_owned();
+    let key = |message: &mut Incoming| message.delivery_key = DeliveryKey::new("5");
+    let unreadable = Event::Unreadable("hologram", Box::new(with(key)));
+    let told = inbox.take(&telling, vec![unreadable], NOW, None, None).await.unwrap();
+    assert_eq!(told.outcome, Outcome::Accepted);
+
     let listed = store.list(&Filter { limit: 10, ..Filter::default() }).await.unwrap();
     let mut states: Vec<_> = listed.iter().map(|found| found.state.as_str()).collect();
     states.sort_unstable();
-    assert_eq!(states, ["failed", "received", "received", "received"]);
+    assert_eq!(states, ["failed", "received", "received", "received", "received"]);
 }

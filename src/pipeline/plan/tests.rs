@@ -217,6 +217,21 @@ fn blank_messages_are_dropped_by_themselves() {
 }
 
 #[test]
+fn a_person_is_told_that_nothing_could_be_read_if_the_channel_has_words_for_it() {
+    let mut channel = channel("");
+    channel.replies.unreadable_text = "Please write it down.".to_owned();
+    let told = |message| {
+        let (_, ending) = ended(plan(view(vec![message]), &channel));
+        assert_eq!(reason(&ending), "blank");
+        ending.text
+    };
+    assert_eq!(told(message("")), "Please write it down.");
+    assert_eq!(told(with("", |message| message.role = Role::Agent)), "");
+    let long_ago = |message: &mut Waiting| message.received_at = Timestamp::from_secs(NOW - 40 * 24 * 3600);
+    assert_eq!(told(with("", long_ago)), "");
+}
+
+#[test]
 fn what_waited_too_long_fails_and_takes_nothing_with_it() {
     let old = || with("old", |it| it.received_at = Timestamp::from_secs(NOW).minus(Duration::from_secs(DAY + 1)));
     let (turn, ending) = ended(plan(view(vec![old(), old(), message("new")]), &channel("")));

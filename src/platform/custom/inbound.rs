@@ -260,6 +260,7 @@ impl Inbound {
             sent_at,
             // It says how old a message is, not which came first.
             unordered: false,
+            more_within: None,
         })))
     }
 }

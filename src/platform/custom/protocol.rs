@@ -173,6 +173,7 @@ fn incoming(body: &[u8]) -> Result<Incoming, Rejected> {
         bot_id: None,
         sent_at: None,
         unordered: false,
+        more_within: None,
     })
 }
 

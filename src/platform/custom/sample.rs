@@ -60,11 +60,11 @@ pub fn make(custom: &Custom, of: &SampleOf<'_>, now: Timestamp) -> Result<Sample
     if let Parsed::Events(events) = parsed {
         for event in events {
             match event {
-                Event::Message(message) => {
+                Event::Message(message) | Event::Unreadable(_, message) => {
                     return Ok(Sample { method, headers, body, delivery_key: message.delivery_key });
                 }
                 Event::Malformed(malformed) => why = malformed.to_string(),
-                Event::Report(_) | Event::Ignored(_) => {}
+                Event::Report(_) | Event::Moved(_) | Event::Ignored(_) => {}
             }
         }
     }
@@ -175,12 +175,12 @@ pub fn try_sample(config: &Config, sample: &str) -> Result<Vec<String>, Vec<Prob
     let (mut lines, mut problems) = (Vec::new(), Vec::new());
     for event in events {
         match event {
-            Event::Message(message) => match described(&custom, &message) {
+            Event::Message(message) | Event::Unreadable(_, message) => match described(&custom, &message) {
                 Ok(line) => lines.push(line),
                 Err(problem) => problems.push(problem),
             },
             Event::Ignored(_) => lines.push("ignored by `when`".to_owned()),
-            Event::Report(_) => {}
+            Event::Report(_) | Event::Moved(_) => {}
             Event::Malformed(malformed) => problems.push(fails(malformed.detail)),
         }
     }

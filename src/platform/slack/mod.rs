@@ -3,6 +3,8 @@
 //! Answers for Slack's words: which events are a person's message, which thread they belong to, how Slack
 //! escapes text, what its error words mean. Knows nothing of lanes, retries and splitting.
 
+mod agent_view;
+mod content;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -20,6 +22,9 @@ use super::{
     Recipient, Registration, Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings, ThrottleScope,
     json as read, per_second, sample,
 };
+use agent_view::AgentView;
+use content::Bot;
+
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChatKey, DeliveryKey};
 use crate::domain::message::{
@@ -45,7 +50,10 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_ANSWER: usize = 1024 * 1024;
 const SIGNATURE: &str = "x-slack-signature";
 const TIMESTAMP: &str = "x-slack-request-timestamp";
-const SLACKBOT: &str = "USLACKBOT";
+/// Slack's own voices: its bot, and the notes that it writes in direct chats.
+const SLACKS_OWN: [&str; 2] = ["USLACKBOT", "USLACK"];
+/// assistant.threads.setStatus: "a two minute timeout applies".
+const STATUS: Duration = Duration::from_secs(100);
 /// In the address of a message that came before `auth.test` told whose token it is: whose the message may be.
 const ACCOUNTS: &str = "accounts";
 
@@ -56,6 +64,8 @@ pub struct Config {
     pub signing_secret: Secrets,
     /// OAuth & Permissions, Bot User OAuth Token: `xoxb-…`.
     pub bot_token: Secret,
+    /// The app has Slack's surface for agents: each thread in the direct chat is a chat of its own.
+    pub agent_view: Option<AgentView>,
 }
 
 pub fn build(config: &Config, common: &Common, around: &Surroundings) -> Result<Arc<dyn Platform>, Vec<Problem>> {
@@ -70,6 +80,7 @@ pub fn build(config: &Config, common: &Common, around: &Surroundings) -> Result<
             "the Bot User OAuth Token (xoxb-…), as \"env:NAME\"",
         ));
     }
+    problems.extend(config.agent_view.as_ref().and_then(AgentView::problems));
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -90,6 +101,7 @@ pub fn build(config: &Config, common: &Common, around: &Surroundings) -> Result<
             timestamp: Some(TimestampHeader { name: TIMESTAMP.to_owned(), field: None, tolerance: TOLERANCE }),
         },
         bot_token: config.bot_token.clone(),
+        agent_view: config.agent_view.clone(),
         api: common.api_base.as_deref().unwrap_or(API_BASE).trim_end_matches('/').to_owned(),
         around: around.clone(),
         me: OnceLock::new(),
@@ -104,6 +116,7 @@ fn is_token(token: &str) -> bool {
 struct Slack {
     signature: Hmac,
     bot_token: Secret,
+    agent_view: Option<AgentView>,
     api: String,
     around: Surroundings,
     /// Once `auth.test` has told.
@@ -114,6 +127,7 @@ struct Slack {
 struct Me {
     team_id: String,
     user_id: String,
+    name: Option<String>,
     line: String,
 }
 
@@ -160,28 +174,38 @@ impl Slack {
         let (team_id, user_id) = (field("/team_id").map_err(unreadable)?, field("/user_id").map_err(unreadable)?);
         let name = |pointer| read::optional_text(&answer, pointer).ok().flatten().unwrap_or("?");
         let line = format!("bot @{} ({user_id}) in {} ({team_id})", name("/user"), name("/team"));
-        Ok(self.me.get_or_init(|| Me { team_id, user_id, line }))
+        let name = read::optional_text(&answer, "/user").ok().flatten().map(str::to_owned);
+        Ok(self.me.get_or_init(|| Me { team_id, user_id, name, line }))
     }
 
     fn event(&self, body: &Value) -> Result<Event, Malformed> {
-        let team = read::text(body, "/team_id")?;
+        // What concerns an organisation has no team.
+        let team = read::optional_text(body, "/team_id")?;
         let me = self.me.get();
-        if me.is_some_and(|me| wire::accounts(body, team).all(|account| account != me.team_id)) {
+        if let (Some(me), Some(team)) = (me, team)
+            && wire::accounts(body, team).all(|account| account != me.team_id)
+        {
             return Ok(Event::Ignored("other_account"));
         }
         if let Some(part) = wire::echo_of(body) {
             let of = Reported::Part(part);
             return Ok(Event::Report(DeliveryReport { of, outcome: ReportOutcome::Taken }));
         }
+        if let Some(view) = &self.agent_view
+            && let Some(event) = view.started(body)?
+        {
+            return Ok(event);
+        }
         let message = match wire::message(body)? {
             Ok(message) => message,
             Err(word) => return Ok(Event::Ignored(word)),
         };
+        let team = read::text(body, "/team_id")?;
         let is_own = |user: &str| me.is_some_and(|me| me.user_id == user) || wire::is_installed(body, user);
-        if message.user == SLACKBOT || is_own(message.user) {
+        if SLACKS_OWN.contains(&message.user) || is_own(message.user) {
             return Ok(Event::Ignored("bot"));
         }
-        let said = wire::decode(message.text, is_own);
+        let said = content::read(body, &Bot { is_own: &is_own, name: me.and_then(|me| me.name.as_deref()) })?;
         let thread = message.thread_ts.filter(|root| *root != message.ts);
         let addressed = match () {
             () if message.direct => Addressed::Direct,
@@ -190,10 +214,10 @@ impl Slack {
             () => Addressed::Room,
         };
         let root = thread.unwrap_or(message.ts);
-        let (chat, thread_ts) = if message.direct {
-            (format!("{team}:{}", message.channel), thread)
-        } else {
-            (format!("{team}:{}:{root}", message.channel), Some(root))
+        let (chat, thread_ts) = match thread {
+            _ if !message.direct => (format!("{team}:{}:{root}", message.channel), Some(root)),
+            Some(root) if self.agent_view.is_some() => (format!("{team}:{}:{root}", message.channel), thread),
+            _ => (format!("{team}:{}", message.channel), thread),
         };
         let mut address = json!({ "channel": message.channel, "thread_ts": thread_ts });
         if me.is_none() {
@@ -210,12 +234,13 @@ impl Slack {
             shared: !message.direct,
             addressed,
             role: Role::User,
-            text: wire::with_files(said.text, message.files),
+            text: said.text,
             user_attributes: Map::new(),
             bot_id: None,
             address: Address(address),
             sent_at: Some(message.sent_at),
             unordered: true,
+            more_within: None,
         })))
     }
 }
@@ -276,17 +301,32 @@ impl Platform for Slack {
         }
     }
 
-    fn render(&self, reply: &Reply, _: &Rendering<'_>) -> Result<Vec<Part>, Malformed> {
+    fn greeting(&self, address: &Address) -> Option<&str> {
+        self.agent_view.as_ref()?.greeting(address)
+    }
+
+    fn render(&self, reply: &Reply, chat: &Rendering<'_>) -> Result<Vec<Part>, Malformed> {
+        let prompts = self.agent_view.as_ref().and_then(|view| view.prompts(chat.address));
         Ok(match reply.kind {
             ReplyKind::Message => text::render(&reply.text, Dialect::Slack, Some(LIMIT)),
             ReplyKind::NoReply | ReplyKind::Handoff | ReplyKind::Failed => Vec::new(),
         }
         .into_iter()
         .map(|piece| Part(Value::String(piece.text)))
+        .chain(prompts.filter(|_| reply.kind == ReplyKind::Message))
         .collect())
     }
 
     async fn send(&self, delivery: Delivery<'_>) -> Result<Receipt, SendFailure> {
+        if let Some(body) = agent_view::set_prompts(delivery.part, delivery.address) {
+            // A decoration: without its scope the answers go out all the same.
+            return match self.judge(&self.call("assistant.threads.setSuggestedPrompts", &body).await?) {
+                Err(failure) if matches!(failure.error, SendError::Retry { .. } | SendError::Throttled { .. }) => {
+                    Err(failure)
+                }
+                _ => Ok(Receipt(None)),
+            };
+        }
         let unusable = |_| SendError::Permanent { reason: "no_address".to_owned() };
         let mut body = json!({
             "channel": read::text(&delivery.address.0, "/channel").map_err(unusable)?,
@@ -309,6 +349,17 @@ impl Platform for Slack {
 
     fn pace(&self) -> Pace {
         PACE
+    }
+
+    /// In a thread. A direct chat without one has no such sign.
+    async fn typing(&self, address: &Address) {
+        if let Some(body) = agent_view::status(address) {
+            let _ = self.call("assistant.threads.setStatus", &body).await;
+        }
+    }
+
+    fn typing_lasts(&self) -> Option<Duration> {
+        Some(STATUS)
     }
 
     async fn check(&self) -> Result<Option<Account>, SendError> {
@@ -336,19 +387,7 @@ impl Platform for Slack {
         };
         let channel = of.chat.unwrap_or("D00SAMPLE");
         let ts = format!("{}.{:06}", now.as_secs(), sample::number(of.id) % 1_000_000);
-        let mut event = json!({
-            "type": "app_mention", "user": "U00SAMPLEUSER", "ts": ts, "text": wire::escape(of.text), "team": team,
-            "channel": channel, "event_ts": ts,
-        });
-        if wire::looks_direct(channel) {
-            read::set(&mut event, "type", json!("message"));
-            read::set(&mut event, "channel_type", json!("im"));
-        }
-        let body = json!({
-            "type": "event_callback", "team_id": team, "api_app_id": "A00SAMPLE", "event": event,
-            "event_id": format!("Ev{}", sample::number(of.id)), "event_time": now.as_secs(),
-            "authorizations": [{ "team_id": team, "user_id": bot, "is_bot": true }],
-        });
+        let body = wire::sample(of, team, bot, channel, &ts);
         let mut raw = sample::unsigned(of.url, &body);
         sample::add_header(&mut raw, TIMESTAMP, &now.as_secs().to_string())?;
         let signature = self.signature.sign(&raw).ok_or_else(|| NoSample("there is no signing secret".to_owned()))?;

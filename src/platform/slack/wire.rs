@@ -1,10 +1,11 @@
-//! Slack's own JSON, escapes and words.
+//! Slack's own JSON and words.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::{Malformed, SendError, ThrottleScope, json as read};
+use super::super::{Malformed, SampleOf, SendError, ThrottleScope, json as read, sample};
+use super::content;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::PartId;
 
@@ -15,8 +16,6 @@ pub struct Message<'a> {
     pub ts: &'a str,
     pub sent_at: Timestamp,
     pub thread_ts: Option<&'a str>,
-    pub text: &'a str,
-    pub files: &'a [Value],
     pub direct: bool,
     pub app_mention: bool,
 }
@@ -24,8 +23,11 @@ pub struct Message<'a> {
 /// The event as a message, or the word for what it is instead.
 pub fn message(body: &Value) -> Result<Result<Message<'_>, &'static str>, Malformed> {
     let kind = read::text(body, "/event/type")?;
-    if kind != "message" && kind != "app_mention" {
-        return Ok(Err("other_event"));
+    match kind {
+        "message" | "app_mention" => {}
+        "tokens_revoked" => return Ok(Err("tokens_revoked")),
+        "app_uninstalled" => return Ok(Err("app_uninstalled")),
+        _ => return Ok(Err("other_event")),
     }
     match read::optional_text(body, "/event/subtype")? {
         None | Some("file_share" | "thread_broadcast" | "me_message") => {}
@@ -53,10 +55,8 @@ pub fn message(body: &Value) -> Result<Result<Message<'_>, &'static str>, Malfor
         ts,
         sent_at: moment(ts).ok_or_else(|| Malformed::new("event.ts is not a timestamp"))?,
         thread_ts,
-        text: read::optional_text(body, "/event/text")?.unwrap_or_default(),
-        files: read::optional_list(body, "/event/files")?,
         direct: match read::optional_text(body, "/event/channel_type")? {
-            Some(kind) => kind == "im",
+            Some(kind) => matches!(kind, "im" | "app_home"),
             None => looks_direct(channel),
         },
         app_mention: kind == "app_mention",
@@ -108,7 +108,7 @@ fn authorizations(body: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// `1766458026.240809`. Never a float: it is an id, and doubles don't hold it.
-fn moment(ts: &str) -> Option<Timestamp> {
+pub fn moment(ts: &str) -> Option<Timestamp> {
     let (seconds, fraction) = ts.split_once('.')?;
     let digits = |text: &str, max| !text.is_empty() && text.len() <= max && text.bytes().all(|b| b.is_ascii_digit());
     if !digits(seconds, 11) || !digits(fraction, 6) {
@@ -118,86 +118,22 @@ fn moment(ts: &str) -> Option<Timestamp> {
     Some(Timestamp::from_millis(seconds.parse::<i64>().ok()? * 1000 + millis))
 }
 
-pub struct Said {
-    pub text: String,
-    pub names_us: bool,
-}
-
-/// Resolves `<…>` first and undoes the three escapes after: the other way round a person could write
-/// tokens. A mention of the bot at the start says who is meant, not what is asked: it goes.
-pub fn decode(text: &str, is_own: impl Fn(&str) -> bool) -> Said {
-    let mut said = Said { text: String::with_capacity(text.len()), names_us: false };
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('<') {
-        said.text.push_str(&unescape(before));
-        let Some((token, behind)) = after.split_once('>') else {
-            rest = after;
-            said.text.push('<');
-            break;
-        };
-        rest = behind;
-        let user = token.strip_prefix('@').map(|user| user.split_once('|').map_or(user, |(id, _)| id));
-        if user.is_some_and(&is_own) {
-            said.names_us = true;
-            if said.text.trim().is_empty() {
-                said.text.clear();
-                rest = behind.trim_start_matches([' ', '\u{a0}', '\n', ',', ':']);
-                continue;
-            }
-        }
-        said.text.push_str(&resolve(token));
+/// A message to the bot, as Slack would send it: direct, or a mention in a channel.
+pub fn sample(of: &SampleOf<'_>, team: &str, bot: &str, channel: &str, ts: &str) -> Value {
+    let mut event = json!({
+        "type": "app_mention", "user": "U00SAMPLEUSER", "ts": ts, "text": content::escape(of.text), "team": team,
+        "channel": channel, "event_ts": ts,
+    });
+    if looks_direct(channel) {
+        read::set(&mut event, "type", json!("message"));
+        read::set(&mut event, "channel_type", json!("im"));
     }
-    said.text.push_str(&unescape(rest));
-    said
-}
-
-fn resolve(token: &str) -> String {
-    let (target, label) = match token.split_once('|') {
-        Some((target, label)) => (unescape(target), Some(unescape(label)).filter(|label| !label.is_empty())),
-        None => (unescape(token), None),
-    };
-    let sigil = target.chars().next();
-    let id = target.get(1..).unwrap_or_default();
-    match (sigil, label) {
-        (Some('@'), label) => format!("@{}", label.as_deref().unwrap_or(id).trim_start_matches('@')),
-        (Some('#'), label) => format!("#{}", label.as_deref().unwrap_or(id).trim_start_matches('#')),
-        // `<!date^…|fallback>`, `<!subteam^S…|@group>`, `<!here|here>`
-        (Some('!'), Some(label)) if id.contains('^') => label,
-        (Some('!'), _) => format!("@{}", id.strip_prefix("subteam^").unwrap_or(id)),
-        (_, Some(label)) if is_label_of(&label, &target) => label,
-        (_, Some(label)) => format!("{label} ({target})"),
-        (_, None) => target.strip_prefix("mailto:").unwrap_or(&target).to_owned(),
-    }
-}
-
-/// Slack makes links of bare addresses and keeps what was typed as the label.
-fn is_label_of(label: &str, target: &str) -> bool {
-    ["", "https://", "http://", "mailto:", "tel:"].iter().any(|scheme| target.strip_prefix(scheme) == Some(label))
-}
-
-fn unescape(text: &str) -> String {
-    text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-}
-
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-pub fn with_files(mut text: String, files: &[Value]) -> String {
-    for file in files {
-        let word = |key: &str| file.get(key).and_then(Value::as_str).filter(|word| !word.is_empty());
-        let kind = match word("mimetype").and_then(|kind| kind.split('/').next()) {
-            Some("image") => "image",
-            Some("video") => "video",
-            Some("audio") => "audio",
-            _ => "file",
-        };
-        if !text.is_empty() {
-            text.push('\n');
-        }
-        text.push_str(&read::placeholder(kind, word("name").or_else(|| word("title"))));
-    }
-    text
+    json!({
+        "type": "event_callback", "team_id": team, "api_app_id": "A00SAMPLE", "event": event,
+        "event_id": format!("Ev{}", sample::number(of.id)),
+        "event_time": moment(ts).map(Timestamp::as_secs),
+        "authorizations": [{ "team_id": team, "user_id": bot, "is_bot": true }],
+    })
 }
 
 pub fn form_kind(body: &[u8]) -> &'static str {
@@ -218,7 +154,9 @@ pub fn refusal(word: &str, after: Option<Duration>) -> SendError {
         "ratelimited" | "rate_limited" => SendError::Throttled { reason, after, scope: ThrottleScope::ChatOrAccount },
         "message_limit_exceeded" => SendError::Throttled { reason, after, scope: ThrottleScope::Account },
         // Nothing was done: the service is away, the request came truncated, the workspace is on the move.
-        "service_unavailable" | "request_timeout" | "team_added_to_org" => SendError::Retry { reason, after },
+        "service_unavailable" | "request_timeout" | "team_added_to_org" | "external_channel_migrating" => {
+            SendError::Retry { reason, after }
+        }
         // "It's possible some aspect of the operation succeeded before the error was raised."
         "internal_error" | "fatal_error" => SendError::Unknown { reason },
         "invalid_auth"
@@ -233,6 +171,10 @@ pub fn refusal(word: &str, after: Option<Duration>) -> SendError {
         | "not_allowed_token_type"
         | "accesslimited"
         | "ekm_access_denied" => SendError::Credential { reason },
+        // The whole workspace or organisation shuts the app out.
+        "team_access_not_granted" | "two_factor_setup_required" | "enterprise_is_restricted" => {
+            SendError::Credential { reason }
+        }
         _ => SendError::Permanent { reason },
     }
 }
@@ -240,41 +182,6 @@ pub fn refusal(word: &str, after: Option<Duration>) -> SendError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn decoded(text: &str) -> (String, bool) {
-        let said = decode(text, |user| user == "U0BOT");
-        (said.text, said.names_us)
-    }
-
-    #[test]
-    fn tokens_are_resolved_before_escapes_are_undone() {
-        for (raw, plain) in [
-            ("a &lt;@U0BOT&gt; b", "a <@U0BOT> b"),
-            ("&amp;lt; stays &lt;", "&lt; stays <"),
-            ("<@U1|zoe> and <@U1>", "@zoe and @U1"),
-            ("<#C1|general> <#C1> <#C1|>", "#general #C1 #C1"),
-            ("<!here> <!channel|channel> <!everyone>", "@here @channel @everyone"),
-            ("<!subteam^S1|@ops> <!subteam^S1>", "@ops @S1"),
-            ("due <!date^1392734382^{date_short}|Feb 18>", "due Feb 18"),
-            ("<https://a.example/?x=1&amp;y=2|the doc>", "the doc (https://a.example/?x=1&y=2)"),
-            ("<https://a.example> <http://a.example|a.example>", "https://a.example a.example"),
-            ("<mailto:a@b.example|a@b.example> <tel:+15550100|+15550100>", "a@b.example +15550100"),
-            ("an open < end, <", "an open < end, <"),
-            ("<> <|> <@> <!>", "  @ @"),
-        ] {
-            assert_eq!(decoded(raw).0, plain, "{raw}");
-        }
-    }
-
-    #[test]
-    fn only_a_mention_at_the_start_is_dropped_but_each_counts() {
-        assert_eq!(decoded("<@U0BOT> hi"), ("hi".to_owned(), true));
-        assert_eq!(decoded(" <@U0BOT|bot>: hi"), ("hi".to_owned(), true));
-        assert_eq!(decoded("<@U0BOT>"), (String::new(), true));
-        assert_eq!(decoded("hi <@U0BOT>"), ("hi @U0BOT".to_owned(), true));
-        assert_eq!(decoded("<@U0OTHER> hi"), ("@U0OTHER hi".to_owned(), false));
-        assert_eq!(decoded("&lt;@U0BOT&gt; hi"), ("<@U0BOT> hi".to_owned(), false));
-    }
 
     #[test]
     fn a_moment_is_exact_to_the_millisecond() {

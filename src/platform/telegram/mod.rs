@@ -3,6 +3,14 @@
 //! Answers for Telegram's words: which updates are a person's message, what addresses the bot in a group,
 //! what its errors mean. The token stands in the path of every call: no error here may hold an address.
 
+mod business;
+mod content;
+mod direct_messages;
+mod guest;
+mod mention;
+mod place;
+mod refusal;
+mod rich;
 mod wire;
 
 use std::sync::{Arc, OnceLock};
@@ -17,6 +25,11 @@ use super::{
     Account, Common, Delivery, Event, Malformed, NoSample, ONE_A_SECOND, Pace, Parsed, Platform, Recipient,
     Registration, Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings, json as read, per_second, sample,
 };
+use content::Content;
+use mention::Bot;
+use place::{Author, Place};
+use refusal::{Refusal, Unsent};
+
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChatKey, DeliveryKey};
 use crate::domain::message::{Address, Addressed, Incoming, Part, Receipt, Reply, ReplyKind, Role};
@@ -38,8 +51,10 @@ const TYPING: Duration = Duration::from_secs(4);
 const TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_ANSWER: usize = 1024 * 1024;
 const SECRET_TOKEN: &str = "x-telegram-bot-api-secret-token";
-/// In the address of a message that came before `getMe` told the bot's name: whom the message names.
-const NAMES: &str = "names";
+/// What is read here.
+const UPDATES: [&str; 3] = ["message", "business_message", "guest_message"];
+/// The pictures of an album come one by one, without an end.
+const ALBUM: Duration = Duration::from_secs(1);
 
 /// `[channels.NAME]` with `platform = "telegram"`.
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
@@ -48,6 +63,9 @@ pub struct Config {
     pub secret_token: Secrets,
     /// From BotFather: `110201543:AAHdqTcv…`.
     pub bot_token: Secret,
+    /// The business connections (their ids) that are answered; empty: each that its owner makes.
+    #[serde(default)]
+    pub business_connections: Vec<String>,
 }
 
 pub fn build(config: &Config, common: &Common, around: &Surroundings) -> Result<Arc<dyn Platform>, Vec<Problem>> {
@@ -80,6 +98,7 @@ pub fn build(config: &Config, common: &Common, around: &Surroundings) -> Result<
         },
         api: Secret::new(format!("{base}/bot{}", config.bot_token.expose())),
         bot_id,
+        business_connections: config.business_connections.clone(),
         around: around.clone(),
         username: OnceLock::new(),
     }))
@@ -102,6 +121,7 @@ struct Telegram {
     /// The address of every call, token included.
     api: Secret,
     bot_id: i64,
+    business_connections: Vec<String>,
     around: Surroundings,
     /// Without the `@`; once `getMe` has told.
     username: OnceLock<String>,
@@ -124,7 +144,7 @@ impl Telegram {
             answer if !response.status.is_success() => {
                 let answer = answer.unwrap_or_default();
                 let by_status = SendError::from_status(response, self.around.clock.now());
-                wire::refusal(&answer, response.status.as_u16(), by_status)
+                refusal::of(&answer, response.status.as_u16(), by_status)
             }
             _ => Refusal::Error(SendError::Unknown { reason: "the answer can't be read".to_owned() }),
         };
@@ -143,156 +163,95 @@ impl Telegram {
     }
 
     fn message(&self, message: &Value) -> Result<Event, Malformed> {
-        let chat = read::integer(message, "/chat/id")?;
-        let id = read::integer(message, "/message_id")?;
-        let shared = match read::text(message, "/chat/type")? {
-            "private" => false,
-            "group" | "supergroup" => true,
-            _ => return Ok(Event::Ignored("channel_post")),
+        if !business::is_allowed(&self.business_connections, message) {
+            return Ok(Event::Ignored("other_account"));
+        }
+        if let Some(moved) = place::moved(message)? {
+            return Ok(Event::Moved(moved));
+        }
+        match place::of(message)? {
+            Ok(place) => self.written(message, place),
+            Err(word) => Ok(Event::Ignored(word)),
+        }
+    }
+
+    fn written(&self, message: &Value, place: Place) -> Result<Event, Malformed> {
+        let sender = match wire::sender(message)? {
+            Ok(sender) => sender,
+            Err(word) => return Ok(Event::Ignored(word)),
         };
-        if read::optional_integer(message, "/migrate_to_chat_id")?.is_some() {
-            return Ok(Event::Ignored("migrated"));
-        }
-        if read::optional_object(message, "/from")?.is_none() {
-            return Ok(Event::Ignored("channel_post"));
-        }
-        if read::flag(message, "/from/is_bot")? {
-            return Ok(Event::Ignored("bot"));
-        }
-        let sender = read::integer(message, "/from/id")?;
         if read::optional_flag(message, "/is_automatic_forward")?.unwrap_or_default() {
             return Ok(Event::Ignored("channel_post"));
         }
-        let Some(said) = wire::said(message)? else { return Ok(Event::Ignored("service")) };
-        let topic = if read::optional_flag(message, "/is_topic_message")?.unwrap_or_default() {
-            Some(read::integer(message, "/message_thread_id")?)
-        } else {
-            None
+        let said = match content::read(message)? {
+            Content::Said(said) => Some(said),
+            Content::Service => return Ok(Event::Ignored("service")),
+            Content::Unknown => None,
         };
-        let mut address = json!({ "chat_id": chat });
-        if let Some(topic) = topic {
-            read::set(&mut address, "message_thread_id", json!(topic));
-        }
-        if shared {
-            read::set(&mut address, "reply_to", json!(id));
-        }
-        let addressed = match () {
-            () if !shared => Addressed::Direct,
-            () if self.is_meant(message, &said)? => Addressed::Mention,
-            () => {
-                let names: Vec<&str> = said.names().collect();
-                match self.username.get() {
-                    Some(own) if names.iter().any(|name| own.eq_ignore_ascii_case(name)) => Addressed::Mention,
-                    None if !names.is_empty() => {
-                        read::set(&mut address, NAMES, json!(names));
-                        Addressed::Mention
-                    }
-                    _ => Addressed::Room,
-                }
-            }
+        let mut address = place.address;
+        let bot = Bot { id: self.bot_id, name: self.username.get().map(String::as_str) };
+        let is_group = read::text(message, "/chat/type")? != "private";
+        let (addressed, role) = match (place.written_by, &said) {
+            (Author::Staff, _) => (Addressed::Known, Role::Agent),
+            (_, said) if place.shared => (bot.addressed(message, said.as_ref(), &mut address)?, Role::User),
+            // Only what names the bot reaches it from there.
+            _ if is_group && address.get("direct_messages_topic_id").is_none() => (Addressed::Mention, Role::User),
+            _ => (Addressed::Direct, Role::User),
         };
-        Ok(Event::Message(Box::new(Incoming {
-            // Not `update_id`: that may begin again at any number after a week of silence.
-            delivery_key: DeliveryKey::new(format!("{chat}:{id}")),
-            chat: ChatKey::new(topic.map_or_else(|| chat.to_string(), |topic| format!("{chat}:{topic}"))),
-            room: chat.to_string(),
-            account: Some(self.bot_id.to_string()),
+        let text = said.as_ref().map(|said| {
+            let text = content::with_media(bot.without_own_name(said), message);
+            // A command stays the first word.
+            let quote = content::quote(message, self.bot_id).filter(|_| !text.starts_with('/'));
+            read::with_quote(quote, text)
+        });
+        let incoming = Box::new(Incoming {
+            delivery_key: DeliveryKey::new(place.delivery_key),
+            chat: ChatKey::new(place.chat),
+            room: read::integer(message, "/chat/id")?.to_string(),
+            account: Some(place.account.unwrap_or_else(|| self.bot_id.to_string())),
             sender: Some(sender.to_string()),
-            shared,
+            shared: place.shared,
             addressed,
-            role: Role::User,
-            text: wire::with_media(self.without_own_name(&said), message),
+            role,
+            text: text.unwrap_or_default(),
             user_attributes: Map::new(),
             bot_id: None,
             address: Address(address),
             sent_at: Some(Timestamp::from_secs(read::integer(message, "/date")?)),
             // One queue per chat, in order; nothing is to be sorted.
             unordered: false,
-        })))
-    }
-
-    /// In a group: a reply to what the bot wrote, a mention by its id, or a command that names no bot.
-    fn is_meant(&self, message: &Value, said: &wire::Said<'_>) -> Result<bool, Malformed> {
-        // In a topic each message is a "reply" to the service message that opened it.
-        let opening = message.pointer("/reply_to_message/forum_topic_created").is_some();
-        if !opening && read::optional_integer(message, "/reply_to_message/from/id")? == Some(self.bot_id) {
-            return Ok(true);
-        }
-        Ok(said.entities.iter().any(|entity| match entity.kind {
-            "text_mention" => entity.user == Some(self.bot_id),
-            "bot_command" => entity.start == 0 && !entity.text.contains('@'),
-            _ => false,
-        }))
-    }
-
-    /// The bot's own name at the start says who is meant, not what is asked: `@acme_bot hello` is
-    /// `hello`, `/start@acme_bot` is `/start`.
-    fn without_own_name(&self, said: &wire::Said<'_>) -> String {
-        let known = |name: &str| self.username.get().is_some_and(|own| own.eq_ignore_ascii_case(name));
-        let first = said.entities.iter().find(|entity| entity.start == 0);
-        let rest = first.and_then(|entity| said.text.get(entity.text.len()..)).unwrap_or_default();
-        match first {
-            Some(entity) if entity.kind == "mention" && entity.text.strip_prefix('@').is_some_and(known) => {
-                rest.trim_start_matches([' ', '\n', ',', ':']).to_owned()
-            }
-            Some(entity) if entity.kind == "bot_command" => match entity.text.split_once('@') {
-                Some((command, name)) if known(name) => format!("{command}{rest}"),
-                _ => said.text.to_owned(),
-            },
-            _ => said.text.to_owned(),
-        }
+            more_within: message.get("media_group_id").map(|_| ALBUM),
+        });
+        Ok(if said.is_some() { Event::Message(incoming) } else { Event::Unreadable("unknown_content", incoming) })
     }
 
     async fn post(&self, address: &Address, text: &str, dialect: Dialect) -> Result<Receipt, Unsent> {
-        let mut body = wire::target(address).ok_or(SendError::Permanent { reason: "no_address".to_owned() })?;
-        read::set(&mut body, "text", json!(text));
-        read::set(&mut body, "link_preview_options", json!({ "is_disabled": true }));
+        let mut content = json!({ "text": text, "link_preview_options": { "is_disabled": true } });
         if dialect == Dialect::Telegram {
-            read::set(&mut body, "parse_mode", json!("HTML"));
+            read::set(&mut content, "parse_mode", json!("HTML"));
         }
-        if let Some(id) = address.0.get("reply_to").and_then(Value::as_i64) {
-            read::set(&mut body, "reply_parameters", json!({ "message_id": id, "allow_sending_without_reply": true }));
+        let response = match guest::answer(address, &content) {
+            Some(body) => self.call("answerGuestQuery", &body).await?,
+            None => {
+                let mut body = wire::target(address).ok_or(SendError::Permanent { reason: "no_address".to_owned() })?;
+                if let (Some(body), Value::Object(content)) = (body.as_object_mut(), content) {
+                    body.extend(content);
+                }
+                self.call("sendMessage", &body).await?
+            }
+        };
+        let sent = self.judge(&response)?;
+        let id =
+            ["message_id", "ephemeral_message_id"].iter().find_map(|key| sent.get(key)?.as_i64().filter(|id| *id != 0));
+        Ok(Receipt(id.map(|id| id.to_string())))
+    }
+
+    /// Without its markup where Telegram refuses that.
+    async fn deliver(&self, address: &Address, html: &str, plain: &str) -> Result<Receipt, Unsent> {
+        match self.post(address, html, Dialect::Telegram).await {
+            Err(Unsent { why: Refusal::Markup, .. }) => self.post(address, plain, Dialect::Plain).await,
+            outcome => outcome,
         }
-        let sent = self.judge(&self.call("sendMessage", &body).await?)?;
-        Ok(Receipt(sent.get("message_id").and_then(Value::as_i64).map(|id| id.to_string())))
-    }
-}
-
-/// Why Telegram did not do it.
-enum Refusal {
-    Error(SendError),
-    /// The markup does not please it; the plain text will.
-    Markup,
-    Moved {
-        chat_id: i64,
-    },
-}
-
-impl Refusal {
-    fn into_error(self) -> SendError {
-        match self {
-            Self::Error(error) => error,
-            Self::Markup => SendError::Permanent { reason: "telegram_markup".to_owned() },
-            Self::Moved { chat_id } => SendError::Moved { address: Address(json!({ "chat_id": chat_id })) },
-        }
-    }
-}
-
-/// A refusal in Telegram's own words. `None`: there was no answer.
-struct Unsent {
-    why: Refusal,
-    detail: Option<String>,
-}
-
-impl Unsent {
-    fn into_failure(self) -> SendFailure {
-        SendFailure { error: self.why.into_error(), detail: self.detail }
-    }
-}
-
-impl From<SendError> for Unsent {
-    fn from(error: SendError) -> Self {
-        Self { why: Refusal::Error(error), detail: None }
     }
 }
 
@@ -313,9 +272,11 @@ impl Platform for Telegram {
     fn parse(&self, webhook: &Verified) -> Result<Parsed, Malformed> {
         let update = read::object(webhook.body())?;
         read::integer(&update, "/update_id")?;
-        let event = match read::optional_object(&update, "/message")? {
-            Some(message) => self.message(message)?,
-            None => Event::Ignored(wire::kind(&update)),
+        let field = |pointer| read::optional_object(&update, pointer);
+        let event = match (field("/message")?.or(field("/business_message")?), field("/guest_message")?) {
+            (Some(message), _) => self.message(message)?,
+            (None, Some(message)) => self.written(message, guest::place(message)?)?,
+            (None, None) => Event::Ignored(wire::kind(&update)),
         };
         Ok(Parsed::Events(vec![event]))
     }
@@ -327,14 +288,7 @@ impl Platform for Telegram {
     }
 
     fn recipient(&self, address: &Address) -> Recipient {
-        let Some(names) = address.0.get(NAMES).and_then(Value::as_array) else { return Recipient::Us };
-        match self.username.get() {
-            None => Recipient::Unknown,
-            Some(own) if names.iter().filter_map(Value::as_str).any(|name| own.eq_ignore_ascii_case(name)) => {
-                Recipient::Us
-            }
-            Some(_) => Recipient::OtherBot,
-        }
+        mention::recipient(address, self.username.get().map(String::as_str))
     }
 
     fn render(&self, reply: &Reply, _: &Rendering<'_>) -> Result<Vec<Part>, Malformed> {
@@ -352,11 +306,10 @@ impl Platform for Telegram {
             let none = || SendError::Permanent { reason: "no_text".to_owned() };
             delivery.part.0.get(key).and_then(Value::as_str).ok_or_else(none)
         };
-        match self.post(delivery.address, word("html")?, Dialect::Telegram).await {
-            Err(Unsent { why: Refusal::Markup, .. }) => {
-                self.post(delivery.address, word("plain")?, Dialect::Plain).await
-            }
-            outcome => outcome,
+        let (html, plain) = (word("html")?, word("plain")?);
+        match (self.deliver(delivery.address, html, plain).await, wire::without_topic(delivery.address)) {
+            (Err(Unsent { why: Refusal::Topic, .. }), Some(address)) => self.deliver(&address, html, plain).await,
+            (outcome, _) => outcome,
         }
         .map_err(Unsent::into_failure)
     }
@@ -366,8 +319,7 @@ impl Platform for Telegram {
     }
 
     async fn typing(&self, address: &Address) {
-        if let Some(mut body) = wire::target(address) {
-            read::set(&mut body, "action", json!("typing"));
+        if let Some(body) = wire::typing(address) {
             let _ = self.call("sendChatAction", &body).await;
         }
     }
@@ -394,7 +346,7 @@ impl Platform for Telegram {
     async fn register(&self, url: &str) -> Result<Registration, SendError> {
         let secret = self.token.secrets.first().map(Secret::expose);
         // Explicit: without it the previous setting stays.
-        let body = json!({ "url": url, "secret_token": secret, "allowed_updates": ["message"] });
+        let body = json!({ "url": url, "secret_token": secret, "allowed_updates": UPDATES });
         self.ask("setWebhook", &body).await?;
         Ok(Registration::Done(format!("Telegram sends the messages of bot {} to {url}", self.bot_id)))
     }

@@ -3,6 +3,8 @@
 //! Answers for Meta's words: batches, kinds of messages, delivery reports, what the error codes mean. One
 //! webhook may carry up to a thousand things, and things of other numbers; each is judged by itself.
 
+mod content;
+mod form;
 mod wire;
 
 use std::sync::Arc;
@@ -18,6 +20,8 @@ use super::{
     Platform, Registration, Rendering, Sample, SampleOf, SendError, SendFailure, Surroundings, json as read,
     per_second, sample,
 };
+use content::Content;
+
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{ChatKey, DeliveryKey};
 use crate::domain::message::{Address, Addressed, Incoming, Part, Receipt, Reply, ReplyKind, Role};
@@ -153,20 +157,18 @@ impl WhatsApp {
             batch.ignore("other_account");
             return Ok(());
         }
-        if field == "smb_message_echoes" {
-            // A person answered from the phone. The echo names the customer by number only, the customer's
-            // own messages by a user id: they can't be brought into one chat.
-            batch.ignore("echo");
-            return Ok(());
-        }
         let own_number = read::optional_text(change, "/value/metadata/display_phone_number")?;
+        let contacts = read::optional_list(change, "/value/contacts")?;
+        let keyed = |message: &Value, malformed| Malformed {
+            delivery_key: read::text(message, "/id").ok().map(DeliveryKey::new),
+            ..malformed
+        };
         for message in read::optional_list(change, "/value/messages")? {
-            batch.read(message, |message| {
-                self.message(message, own_number).map_err(|malformed| {
-                    let id = read::text(message, "/id").ok();
-                    Malformed { delivery_key: id.map(DeliveryKey::new), ..malformed }
-                })
-            });
+            let read = |message: &Value| self.message(message, own_number, contacts);
+            batch.read(message, |message| read(message).map_err(|malformed| keyed(message, malformed)));
+        }
+        for echo in read::optional_list(change, "/value/message_echoes")? {
+            batch.read(echo, |echo| self.echo(echo, contacts).map_err(|malformed| keyed(echo, malformed)));
         }
         for status in read::optional_list(change, "/value/statuses")? {
             batch.read(status, wire::report);
@@ -177,49 +179,88 @@ impl WhatsApp {
         Ok(())
     }
 
-    fn message(&self, message: &Value, own_number: Option<&str>) -> Result<Event, Malformed> {
-        let id = read::text(message, "/id")?;
-        let text = match wire::said(message)? {
-            Ok(text) => text,
-            Err(word) => return Ok(Event::Ignored(word)),
-        };
-        let phone = read::optional_text(message, "/from")?.filter(|phone| !phone.is_empty());
-        let user_id = read::optional_text(message, "/from_user_id")?.filter(|id| !id.is_empty());
-        let sender = user_id.or(phone).ok_or_else(|| Malformed::new("from and from_user_id are both missing"))?;
-        if wire::same_number(phone, own_number) {
-            return Ok(Event::Ignored("own"));
+    fn message(&self, message: &Value, own_number: Option<&str>, contacts: &[Value]) -> Result<Event, Malformed> {
+        if let Some(moved) = wire::moved(message, &self.config.phone_number_id)? {
+            return Ok(Event::Moved(moved));
         }
-        let number = &self.config.phone_number_id;
-        let group = read::optional_text(message, "/group_id")?.filter(|group| !group.is_empty());
-        let (chat, mut address) = match (group, phone) {
-            (Some(group), _) => (format!("{number}:group:{group}"), json!({ "group": group })),
-            (None, Some(phone)) => (format!("{number}:{sender}"), json!({ "to": phone })),
-            (None, None) => (format!("{number}:{sender}"), json!({ "recipient": sender })),
+        let text = match content::read(message)? {
+            Content::Text(text) => read::with_quote(content::context(message).as_deref(), text),
+            Content::Other(word) => return Ok(Event::Ignored(word)),
+            Content::Unreadable => {
+                return Ok(match self.written(message, own_number, contacts) {
+                    Ok(Ok(incoming)) => Event::Unreadable("unsupported", Box::new(incoming)),
+                    _ => Event::Ignored("unsupported"),
+                });
+            }
         };
-        read::set(&mut address, "message_id", json!(id));
+        Ok(match self.written(message, own_number, contacts)? {
+            Ok(incoming) => Event::Message(Box::new(Incoming { text, ..incoming })),
+            Err(word) => Event::Ignored(word),
+        })
+    }
+
+    /// By whom, and where, without the text.
+    fn written(
+        &self,
+        message: &Value,
+        own_number: Option<&str>,
+        contacts: &[Value],
+    ) -> Result<Result<Incoming, &'static str>, Malformed> {
+        let person = wire::person(message, "/from", "/from_user_id", contacts)?;
+        let sender = person.id().ok_or_else(|| Malformed::new("from and from_user_id are both missing"))?;
+        if wire::same_number(person.phone(), own_number) {
+            return Ok(Err("own"));
+        }
+        let group = read::optional_text(message, "/group_id")?.filter(|group| !group.is_empty());
+        let answers_us = wire::same_number(read::optional_text(message, "/context/from")?, own_number);
         let addressed = match group {
             None => Addressed::Direct,
-            Some(_) if wire::same_number(read::optional_text(message, "/context/from")?, own_number) => {
-                Addressed::Mention
-            }
+            Some(_) if answers_us => Addressed::Mention,
             Some(_) => Addressed::Room,
         };
+        Ok(Ok(Incoming { addressed, ..self.incoming(message, sender, group, person.address())? }))
+    }
+
+    /// What a colleague wrote from the WhatsApp Business app. What goes out by this connector is not echoed.
+    fn echo(&self, echo: &Value, contacts: &[Value]) -> Result<Event, Malformed> {
+        let Content::Text(text) = content::read(echo)? else { return Ok(Event::Ignored("echo")) };
+        let customer = wire::person(echo, "/to", "/to_user_id", contacts)?;
+        let id = customer.id().ok_or_else(|| Malformed::new("to and to_user_id are both missing"))?;
         Ok(Event::Message(Box::new(Incoming {
+            text,
+            role: Role::Agent,
+            sender: read::optional_text(echo, "/from")?.map(str::to_owned),
+            addressed: Addressed::Known,
+            ..self.incoming(echo, id, None, customer.address())?
+        })))
+    }
+
+    /// A message in the chat with this person or in this group, without its text.
+    fn incoming(&self, message: &Value, person: &str, group: Option<&str>, to: Value) -> Result<Incoming, Malformed> {
+        let id = read::text(message, "/id")?;
+        let number = &self.config.phone_number_id;
+        let (chat, mut address) = match group {
+            Some(group) => (format!("{number}:group:{group}"), json!({ "group": group })),
+            None => (format!("{number}:{person}"), to),
+        };
+        read::set(&mut address, "message_id", json!(id));
+        Ok(Incoming {
             delivery_key: DeliveryKey::new(id),
             chat: ChatKey::new(chat),
-            room: group.unwrap_or(sender).to_owned(),
+            room: group.unwrap_or(person).to_owned(),
             account: Some(number.clone()),
-            sender: Some(sender.to_owned()),
+            sender: Some(person.to_owned()),
             shared: group.is_some(),
-            addressed,
+            addressed: Addressed::Direct,
             role: Role::User,
-            text,
+            text: String::new(),
             user_attributes: Map::new(),
             bot_id: None,
             address: Address(address),
             sent_at: Some(wire::sent_at(message)?),
             unordered: true,
-        })))
+            more_within: None,
+        })
     }
 }
 
@@ -348,23 +389,8 @@ impl Platform for WhatsApp {
         let number = &self.config.phone_number_id;
         let from = of.chat.unwrap_or("16505551234");
         let id = format!("wamid.{}", of.id);
-        let value = json!({
-            "messaging_product": "whatsapp",
-            "metadata": { "display_phone_number": "15550783881", "phone_number_id": number },
-            "contacts": [{ "profile": { "name": "Sample" }, "wa_id": from }],
-            "messages": [{
-                "from": from, "id": id, "timestamp": now.as_secs().to_string(),
-                "type": "text", "text": { "body": of.text },
-            }],
-        });
         let waba = self.config.waba_id.as_deref().unwrap_or("102290129340398");
-        let mut raw = sample::unsigned(
-            of.url,
-            &json!({
-                "object": "whatsapp_business_account",
-                "entry": [{ "id": waba, "changes": [{ "field": "messages", "value": value }] }],
-            }),
-        );
+        let mut raw = sample::unsigned(of.url, &wire::sample(waba, number, from, &id, of.text, now));
         let signature = self.signature.sign(&raw).ok_or_else(|| NoSample("there is no app secret".to_owned()))?;
         sample::add_header(&mut raw, SIGNATURE, &signature)?;
         Ok(sample::finish(raw, DeliveryKey::new(id)))

@@ -451,7 +451,10 @@ pub(crate) async fn apply_report<T: Tx>(
             }
         }
         ReportOutcome::Failed { reason } => {
-            if part.state != "failed" {
+            // What was delivered or read has not failed: that is about another member of a group, or comes late.
+            let delivered = sql!("SELECT seq FROM parts WHERE seq = ?1 AND delivered_at IS NOT NULL");
+            let delivered = tx.one(delivered, params![part.seq], |row| row.int(0)).await?.is_some();
+            if part.state != "failed" && !delivered {
                 fail(tx, &part, reason, None, &journal::failed_by_report(tx, outcome, reason)?).await?;
             }
         }

@@ -114,7 +114,9 @@ fn said(event: &Event) -> String {
         Event::Message(message) => format!("{} {}", message.delivery_key.as_str(), message.text),
         Event::Malformed(malformed) => malformed.detail.clone(),
         Event::Ignored(word) => (*word).to_owned(),
+        Event::Unreadable(word, _) => format!("unreadable: {word}"),
         Event::Report(_) => "report".to_owned(),
+        Event::Moved(_) => "moved".to_owned(),
     }
 }
 
