@@ -4,6 +4,7 @@
 mod calls;
 mod replicas;
 mod sends;
+mod throttle;
 mod window;
 
 pub use calls::{CallBudget, Permit, Priority};
