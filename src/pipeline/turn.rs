@@ -235,7 +235,8 @@ impl Turns {
             Some(permit) => permit,
             None => {
                 let begun = Instant::now();
-                let Some(permit) = lane.unless_stopping(step.key.budget.acquire_after(Priority::Turn, waited)).await else {
+                let Some(permit) = lane.unless_stopping(step.key.budget.acquire_after(Priority::Turn, waited)).await
+                else {
                     // Nothing is written down yet: another replica may wait just as well.
                     return self.release(lane, when_needed(channel)).await;
                 };

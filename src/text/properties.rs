@@ -68,7 +68,7 @@ fn check(markdown: &str, max: usize, unit: Unit) -> Result<(), TestCaseError> {
         }
         let joined = |text: fn(&Piece) -> &str| letters(&pieces.iter().map(text).collect::<String>());
         if dialect == Dialect::Markdown {
-                        let fences = markdown.contains("```") || markdown.contains("~~~");
+            let fences = markdown.contains("```") || markdown.contains("~~~");
             if !fences {
                 prop_assert_eq!(joined(|piece| &piece.text), letters(markdown));
             }

@@ -15,14 +15,16 @@ use tokio::time::Instant;
 
 use crate::pipeline::retry::retry_after_or;
 
-/// A 429 leaves so much of what was taken.
-const DECREASE: f64 = 0.93;
-/// The rate rises by this times its root each second, by all replicas together. That is less than in proportion, so that
-/// a replica with little catches up with one that has much.
+/// A 429 costs so much of the rate. Where several replicas share a limit, one of them sees it: it gives up this much for
+/// each of them, at most half.
+const DECREASE: f64 = 0.05;
+/// The rate rises by this times its root each second, by all replicas together: less than in proportion, so that a
+/// replica with little catches up with one that has much. Small rates rise in proportion ([`SMALL`]).
 const INCREASE: f64 = 0.05;
+const SMALL: f64 = 10.0;
 /// After so many seconds without a 429 the rate doubles every [`DOUBLES_IN`], up to [`LIFTED`], which is as good as none.
-const QUIET: f64 = 30.0;
-const DOUBLES_IN: f64 = 5.0;
+const QUIET: f64 = 10.0;
+const DOUBLES_IN: f64 = 10.0;
 const LIFTED: f64 = 1000.0;
 /// What the first 429 leaves at least, and a later one as long as it halves nothing.
 const CAREFUL: f64 = 1.0;
@@ -30,12 +32,12 @@ const LEAST: f64 = 1.0 / 60.0;
 /// A rate that was measured over less is no measure of a smaller one.
 const MEASURED_WITHIN: f64 = 2.0;
 /// Pauses after a 429 that doesn't say how long.
-const PAUSE_FIRST: Duration = Duration::from_millis(250);
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LONGEST: Duration = Duration::from_secs(60);
 /// After a pause in which nothing worked, one call shows whether something does by now. A 429 comes within this.
 const PROBE: Duration = Duration::from_secs(1);
 /// Calls that are late by this much are made up for at once.
-const LATE: Duration = Duration::from_millis(100);
+const LATE: Duration = Duration::from_millis(20);
 
 /// The calls of one kind to one key, by this process.
 pub struct Throttle {
@@ -69,7 +71,6 @@ struct Limit {
 
 struct Measured {
     taken: u32,
-    seconds: f64,
     pauses_before: u32,
 }
 
@@ -140,12 +141,17 @@ impl Throttle {
         };
         let measured = f64::from(taken) / seconds.max(0.1);
         let rate = match rate {
-            None => (DECREASE * measured).max(CAREFUL),
-            // Nothing is learned from a pause that was too short, but that.
+            None => ((1.0 - DECREASE) * measured).max(CAREFUL),
+            // A pause in which nothing worked says nothing of the rate.
             Some(rate) if pauses > 1 => rate,
             Some(rate) => {
-                let least = if seconds < MEASURED_WITHIN { rate / 2.0 } else { CAREFUL.min(rate / 2.0) };
-                (DECREASE * measured.min(rate)).max(least).max(LEAST)
+                let decreased = rate * (1.0 - DECREASE * f64::from(self.replicas())).max(0.5);
+                let rate = match seconds < MEASURED_WITHIN {
+                    true if measured > rate / 2.0 => decreased,
+                    true => rate / 2.0,
+                    false => measured.min(decreased).max(CAREFUL.min(rate / 2.0)),
+                };
+                rate.max(LEAST)
             }
         };
         if pauses == 1 {
@@ -161,15 +167,20 @@ impl Throttle {
             pauses,
             next_at: paused_until,
             is_probing: pauses > 1,
-            measured: Measured { taken, seconds, pauses_before },
+            measured: Measured { taken, pauses_before },
         });
+    }
+
+    fn replicas(&self) -> u32 {
+        (*self.live.borrow()).max(1)
     }
 
     /// Calls a second by now.
     fn rate(&mut self, now: Instant) -> Option<f64> {
         let limit = self.limit.as_ref()?;
         let risen_for = now.saturating_duration_since(limit.paused_until).as_secs_f64();
-        let step = INCREASE * limit.rate.sqrt() / f64::from((*self.live.borrow()).max(1));
+        let slowly = limit.rate.sqrt().min(limit.rate / SMALL.sqrt());
+        let step = INCREASE * slowly / f64::from(self.replicas());
         let rate = limit.rate + step * risen_for.min(QUIET);
         let rate = rate * ((risen_for - QUIET).max(0.0) / DOUBLES_IN).exp2();
         if rate < LIFTED {
@@ -184,10 +195,11 @@ impl Throttle {
 impl Limit {
     /// 429 for a call that left before the last one was known: Fini took one less than that was made of.
     fn late(&mut self, retry_after: Option<Duration>, now: Instant) {
-        let Measured { taken, seconds, pauses_before } = &mut self.measured;
+        let Measured { taken, pauses_before } = &mut self.measured;
         if *taken > 0 {
+            let less = self.rate * f64::from(*taken - 1) / f64::from(*taken);
+            self.rate = less.max(CAREFUL.min(self.rate));
             *taken -= 1;
-            self.rate = (self.rate - DECREASE / *seconds).max(CAREFUL.min(self.rate));
             if *taken == 0 && *pauses_before > 0 {
                 self.pauses = pauses_before.saturating_add(1);
                 self.is_probing = true;
@@ -235,7 +247,13 @@ mod tests {
     }
 
     /// Replicas that always have something to ask. When each of their calls was made, and whether it was taken.
-    fn calls(bucket: &mut Bucket, replicas: u32, round_trip: Duration, from: Instant, time: Duration) -> Vec<(f64, bool)> {
+    fn calls(
+        bucket: &mut Bucket,
+        replicas: u32,
+        round_trip: Duration,
+        from: Instant,
+        time: Duration,
+    ) -> Vec<(f64, bool)> {
         let live = watch::channel(replicas).1;
         let mut throttles: Vec<Throttle> = (0..replicas).map(|_| Throttle::new(live.clone(), from)).collect();
         let mut told: Vec<(Instant, usize, Instant)> = Vec::new();
@@ -267,22 +285,90 @@ mod tests {
 
     fn between(calls: &[(f64, bool)], from: f64, to: f64) -> (f64, f64) {
         let within = calls.iter().filter(|(at, _)| (from..to).contains(at));
-        let (taken, all) = within.fold((0.0, 0.0), |(taken, all), (_, is)| (taken + f64::from(u8::from(*is)), all + 1.0));
+        let (taken, all) =
+            within.fold((0.0, 0.0), |(taken, all), (_, is)| (taken + f64::from(u8::from(*is)), all + 1.0));
         (taken / (to - from), 1.0 - taken / all)
     }
 
     #[test]
-    fn most_of_what_fini_takes_is_asked_and_few_calls_are_throttled() {
-        for replicas in [1, 2, 4, 8] {
-            for (rate, burst) in [(1.0, 5.0), (10.0, 1.0), (10.0, 10.0), (10.0, 100.0), (100.0, 100.0)] {
-                for round_trip in [Duration::from_millis(5), Duration::from_millis(150)] {
-                    let from = Instant::now();
-                    let calls = calls(&mut Bucket::new(rate, burst, from), replicas, round_trip, from, 190 * SECOND);
-                    let (taken, throttled) = between(&calls, 30.0, 90.0);
-                    let (later, late) = between(&calls, 90.0, 190.0);
-                    println!("{replicas} x {rate}/s, {burst}, {round_trip:?}: {taken:.2} {throttled:.3} | {later:.2} {late:.3}");
-                }
+    fn nearly_all_that_fini_takes_is_asked_and_few_calls_are_throttled() {
+        for (replicas, rate, burst) in
+            [(1, 10.0, 10.0), (1, 10.0, 100.0), (1, 100.0, 100.0), (4, 10.0, 10.0), (4, 100.0, 100.0)]
+        {
+            for round_trip in [Duration::from_millis(5), Duration::from_millis(150)] {
+                let from = Instant::now();
+                let calls = calls(&mut Bucket::new(rate, burst, from), replicas, round_trip, from, 90 * SECOND);
+                let (taken, throttled) = between(&calls, 30.0, 90.0);
+                println!("{replicas} replicas, {rate}/s, burst {burst}: {taken:.2}/s, {throttled:.3} throttled");
+                assert!(taken >= 0.9 * rate, "{replicas} replicas, {rate}/s, burst {burst}: {taken}/s");
+                assert!(throttled <= 0.1, "{replicas} replicas, {rate}/s, burst {burst}: {throttled}");
             }
         }
+    }
+
+    /// When calls begin, each as soon as it may, from `from` for so long.
+    fn begin(throttle: &mut Throttle, from: Instant, time: Duration) -> Vec<Duration> {
+        let step = Duration::from_millis(5);
+        let times = (0..time.as_millis() / 5).map(|number| step * u32::try_from(number).unwrap());
+        let mut begun = Vec::new();
+        for at in times {
+            for _ in 0..throttle.slots(from + at).min(1000) {
+                throttle.take(from + at);
+                throttle.begun(from + at);
+                begun.push(at);
+            }
+        }
+        begun
+    }
+
+    #[test]
+    fn a_retry_after_is_kept_and_no_burst_follows_it() {
+        let from = Instant::now();
+        let mut throttle = Throttle::new(watch::channel(1).1, from);
+        (0..300).for_each(|_| throttle.begun(from));
+        for _ in 0..290 {
+            throttle.throttled(from, Some(20 * SECOND), from + SECOND / 10);
+        }
+        let begun = begin(&mut throttle, from + SECOND / 10, 30 * SECOND);
+        assert!(begun[0] >= 20 * SECOND, "{:?}", begun[0]);
+        let most =
+            begun.iter().map(|from| begun.iter().filter(|at| *at >= from && **at < *from + SECOND).count()).max();
+        assert!(most.is_some_and(|most| (9..=12).contains(&most)), "{most:?} in a second");
+    }
+
+    #[test]
+    fn pauses_grow_only_while_nothing_works() {
+        let mut now = Instant::now();
+        let mut throttle = Throttle::new(watch::channel(1).1, now);
+        (0..20).for_each(|_| throttle.begun(now));
+        let mut pause = |works: bool| {
+            while throttle.slots(now) == 0 {
+                now += Duration::from_millis(5);
+            }
+            for _ in 0..if works { 2 } else { 1 } {
+                throttle.take(now);
+                throttle.begun(now);
+                now += Duration::from_millis(1);
+            }
+            throttle.throttled(now, None, now);
+            throttle.opens_at().unwrap() - now
+        };
+        let outage: Vec<Duration> = (0..12).map(|_| pause(false)).collect();
+        assert!(outage[11] >= PAUSE_LONGEST && outage[11] <= 2 * PAUSE_LONGEST, "{outage:?}");
+        assert!(outage.windows(2).take(8).all(|two| two[1] > two[0] / 2), "{outage:?}");
+        for _ in 0..10 {
+            let pause = pause(true);
+            assert!(pause <= 2 * PAUSE_FIRST, "{pause:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_429_for_minutes_nothing_is_limited_any_more() {
+        let from = Instant::now();
+        let mut throttle = Throttle::new(watch::channel(1).1, from);
+        throttle.begun(from);
+        throttle.throttled(from, None, from);
+        assert_eq!(throttle.slots(from), 0);
+        assert_eq!(throttle.slots(from + 180 * SECOND), u32::MAX);
     }
 }
