@@ -131,6 +131,7 @@ impl Pipeline {
         };
         let heartbeat = membership::keep_alive(store.clone(), current, deps.replicas.clone(), dispatcher);
         background.spawn(end.clone().run_until_cancelled_owned(heartbeat));
+        background.spawn(end.clone().run_until_cancelled_owned(rate_limit::keep_pauses(deps.clone())));
         if store.is_shared() {
             let waiters = deps.waiters.clone();
             let watch = {

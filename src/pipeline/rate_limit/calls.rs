@@ -390,6 +390,7 @@ impl Api for Watched {
 mod tests {
     use super::*;
     use crate::domain::clock::Timestamp;
+    use crate::domain::id::ChannelName;
     use crate::store::budgets::Ledger as Spent;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -412,6 +413,14 @@ mod tests {
             *self.statements.lock().unwrap() += 1;
             let now = Timestamp::from_secs(1_790_000_000).plus(self.begun.elapsed());
             Ok(self.ledger.lock().unwrap().spend(spending, now))
+        }
+
+        async fn pause(&self, _: &ChannelName, _: Duration) -> Result<(), StoreError> {
+            unreachable!("not here")
+        }
+
+        async fn pauses(&self) -> Result<Vec<(ChannelName, Duration)>, StoreError> {
+            unreachable!("not here")
         }
     }
 

@@ -365,11 +365,10 @@ impl Platform for Telegram {
         PACE
     }
 
-    async fn typing(&self, address: &Address) {
-        if let Some(mut body) = wire::target(address) {
-            read::set(&mut body, "action", json!("typing"));
-            let _ = self.call("sendChatAction", &body).await;
-        }
+    async fn typing(&self, address: &Address) -> Result<(), SendError> {
+        let Some(mut body) = wire::target(address) else { return Ok(()) };
+        read::set(&mut body, "action", json!("typing"));
+        self.ask("sendChatAction", &body).await.map(drop)
     }
 
     fn typing_lasts(&self) -> Option<Duration> {
