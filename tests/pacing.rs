@@ -176,14 +176,14 @@ async fn two_replicas_keep_telegrams_pace_and_a_429_of_the_account_stops_both() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_replicas_an_export_and_a_restart_keep_a_keys_rate_together() {
+async fn four_replicas_an_export_and_a_restart_keep_a_keys_rate_together() {
     let url = database::server().url(&database::server().database().await);
     let rate = "[fini]\nrate = \"40/10s\"\n";
-    let mut fleet = Fleet::start(2, Stores::Shared(url), &format!("{rate}{CHANNELS}")).await;
+    let mut fleet = Fleet::start(4, Stores::Shared(url), &format!("{rate}{CHANNELS}")).await;
     let begun = jiff::Timestamp::now().as_millisecond();
     for number in 0..60 {
         let signed = senders::bridge_message(&format!("chat-{number}"), &format!("m{number}"), "hello");
-        let address = fleet.addresses()[number % 2];
+        let address = fleet.addresses()[number % 4];
         let mut request = fleet.world.http.post(format!("http://{address}/webhooks/bridge")).body(signed.body);
         for (name, value) in signed.headers {
             request = request.header(name, value);

@@ -27,6 +27,9 @@ use crate::store::budgets::{Budgets, Grant, Request, Spending};
 const LOOK_UPS_WAIT: Duration = Duration::from_secs(10);
 const STORE_FIRST: Duration = Duration::from_millis(100);
 const STORE_LONGEST: Duration = Duration::from_secs(2);
+/// Between two requests of one process to the store, so that others have theirs. Never the same, so that no process is
+/// always the first.
+const BETWEEN: Duration = Duration::from_millis(20);
 /// After a 429, what may begin begins within this or waits again: a store that hangs makes no crowd of it.
 const USE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -46,7 +49,7 @@ impl Priority {
         match self {
             Self::Turn => 100,
             Self::LookUp => 90,
-            Self::Export => 60,
+            Self::Export => 25,
         }
     }
 
@@ -172,6 +175,11 @@ impl Ledger {
         }
     }
 
+    /// What one process asks for at once.
+    fn at_once(&self) -> u32 {
+        (self.limit / 8).max(1)
+    }
+
     async fn spend(&self, kinds: &[(Priority, u32)]) -> Result<Vec<Grant>, StoreError> {
         let request =
             |(priority, number): &(Priority, u32)| Request { number: *number, limit: priority.of(self.limit) };
@@ -280,7 +288,7 @@ impl Spender {
     /// The kinds of calls that wait and may begin, and how many of each: no more than a small part of the budget at
     /// once, so that other processes have theirs. Nothing is asked for while something waits that goes before.
     fn ready(&self, now: Instant) -> Vec<(Priority, u32)> {
-        let at_once = self.ledger.as_ref().map_or(u32::MAX, |ledger| (ledger.limit / 8).max(1));
+        let at_once = self.ledger.as_ref().map_or(u32::MAX, Ledger::at_once);
         let mut slots = lock(&self.throttles.all).slots(now);
         let mut reads = lock(&self.throttles.reads).slots(now);
         let mut ready = Vec::new();
@@ -289,6 +297,7 @@ impl Spender {
                 break;
             }
             let waiting = u32::try_from(queue.len()).unwrap_or(u32::MAX);
+            let at_once = if *priority == Priority::Export && self.ledger.is_some() { 1 } else { at_once };
             let mut number = waiting.min(at_once).min(slots);
             if *priority != Priority::Turn {
                 number = number.min(reads);
@@ -313,11 +322,19 @@ impl Spender {
         };
         let grants = ledger.spend(kinds).await?;
         let (until, now) = (begun + ledger.use_within, Instant::now());
-        for ((priority, _), grant) in kinds.iter().zip(grants) {
-            match grant.again_in {
-                Some(again_in) => drop(self.blocked.insert(*priority, now + again_in)),
-                None => drop(self.blocked.remove(priority)),
-            }
+        let (at_once, evenly) = (ledger.at_once(), ledger.window / Priority::Export.of(ledger.limit));
+        for ((priority, number), grant) in kinds.iter().zip(grants) {
+            let not_before = match grant.again_in {
+                Some(again_in) => Some(now + again_in + backoff(BETWEEN, BETWEEN, 1)),
+                // Evenly: what it takes in a crowd would be missed by turns later.
+                None if *priority == Priority::Export => Some(now + evenly),
+                None if *number >= at_once => Some(now + backoff(BETWEEN, BETWEEN, 1)),
+                None => None,
+            };
+            match not_before {
+                Some(at) => self.blocked.insert(*priority, at),
+                None => self.blocked.remove(priority),
+            };
             // What a slow store granted too late is lost, and asked for again.
             self.grant(*priority, if now < until { grant.number } else { 0 }, Some(until));
         }
@@ -500,13 +517,103 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn no_turn_of_four_processes_waits_while_an_export_takes_what_they_leave() {
+        let store = store();
+        let processes = [(); 4].map(|()| process(&store));
+        let exported = Arc::new(Mutex::new(Vec::new()));
+        let export = tokio::spawn({
+            let (budget, exported) = (process(&store), exported.clone());
+            async move {
+                loop {
+                    let _permit = budget.acquire(Priority::Export).await;
+                    exported.lock().unwrap().push(Instant::now());
+                }
+            }
+        });
+        // 70 turns and 10 look-ups a minute.
+        let (mut turns, mut longest) = (Vec::new(), Duration::ZERO);
+        for number in 0..350 {
+            let begun = Instant::now();
+            turns.extend(calls(&processes[number % 4], Priority::Turn, 1).await);
+            longest = longest.max(begun.elapsed());
+            if number % 7 == 0 {
+                turns.extend(calls(&processes[number % 3], Priority::LookUp, 1).await);
+            }
+            tokio::time::sleep((SECOND * 60 / 70).saturating_sub(begun.elapsed())).await;
+        }
+        export.abort();
+        let exported = exported.lock().unwrap().clone();
+        let all = [turns, exported.clone()].concat();
+        println!("{} calls, {} of an export; a turn waited for {longest:?}", all.len(), exported.len());
+        assert!(most_in_a_window(&all, HUNDRED_A_MINUTE.per) <= 95);
+        assert!(longest < SECOND / 10, "a turn waited for {longest:?}");
+        assert!(!exported.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_more_turns_than_the_rate_allows_none_of_four_processes_waits_much_longer_than_another() {
+        let store = store();
+        let processes = [(); 4].map(|()| process(&store));
+        let crowds = processes.iter().map(|budget| calls(budget, Priority::Turn, 150));
+        let crowds = futures::future::join_all(crowds).await;
+        let ends: Vec<Duration> =
+            crowds.iter().map(|times| times.iter().max().unwrap().duration_since(store.begun)).collect();
+        println!("each process' last call: {ends:?}");
+        let (first, last) = (ends.iter().min().unwrap(), ends.iter().max().unwrap());
+        assert!(*last < 8 * 64 * SECOND && *first * 2 > *last, "{ends:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_waited_longest_is_admitted_first_after_a_429() {
+        let budget = CallBudget::new(None, &Secret::new("fini_key"), store(), &watch::channel(1).1);
+        let now = Instant::now();
+        {
+            let mut all = lock(&budget.admission.as_ref().unwrap().throttles.all);
+            all.begun(now);
+            all.throttled(now, Some(10 * SECOND), now);
+        }
+        let waits = [3, 30, 20].map(|waited| {
+            let budget = budget.clone();
+            async move {
+                let permit = budget.acquire_after(Priority::Turn, waited * SECOND).await;
+                assert!(permit.is_fresh());
+                (Instant::now().duration_since(now), waited)
+            }
+        });
+        let mut admitted = futures::future::join_all(waits).await;
+        admitted.sort();
+        assert_eq!(admitted.iter().map(|(_, waited)| *waited).collect::<Vec<_>>(), [30, 20, 3]);
+        assert!(admitted[0].0 >= 10 * SECOND && admitted[1].0 > admitted[0].0 + SECOND / 2, "{admitted:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_is_throttled_holds_up_reads_and_no_turn() {
+        let budget = CallBudget::new(None, &Secret::new("fini_key"), store(), &watch::channel(1).1);
+        let now = Instant::now();
+        {
+            let mut reads = lock(&budget.admission.as_ref().unwrap().throttles.reads);
+            reads.begun(now);
+            reads.throttled(now, Some(20 * SECOND), now);
+        }
+        let look_up = tokio::spawn({
+            let budget = budget.clone();
+            async move { budget.acquire(Priority::LookUp).await }
+        });
+        tokio::task::yield_now().await;
+        calls(&budget, Priority::Turn, 100).await;
+        assert_eq!(now.elapsed(), Duration::ZERO);
+        assert!(look_up.await.unwrap().is_fresh());
+        assert!(now.elapsed() >= 20 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_export_of_another_process_leaves_something_to_turns() {
         let store = store();
         let (gateway, export) = (process(&store), process(&store));
         let exporting = tokio::spawn(async move { calls(&export, Priority::Export, 100).await });
         tokio::time::sleep(5 * SECOND).await;
         let begun = Instant::now();
-        calls(&gateway, Priority::Turn, 38).await;
+        calls(&gateway, Priority::Turn, 70).await;
         assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
         assert!(!exporting.is_finished());
     }

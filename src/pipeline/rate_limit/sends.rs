@@ -89,7 +89,7 @@ impl RateLimiter {
         if state.channel_blocked(self.pace, now).is_some() {
             return 0;
         }
-        let at_most = if state.suspicion.is_some() { 1 } else { usize::MAX };
+        let at_most = if state.suspicion(now).is_some() { 1 } else { usize::MAX };
         match self.pace.channel.map(|rate| state.replicas.share(rate, now)) {
             None => at_most,
             Some(Share::Of(rate)) => {
@@ -120,7 +120,7 @@ impl RateLimiter {
     pub fn throttled(&self, lane: LaneId, scope: ThrottleScope, time: Duration) -> bool {
         let now = Instant::now();
         let (Ok(mut state), Some(until)) = (self.state.lock(), now.checked_add(time)) else { return false };
-        let another = state.suspicion.as_ref().is_some_and(|of| of.lane != lane && now < of.until);
+        let another = state.suspicion(now).is_some_and(|suspicion| suspicion.lane != lane);
         let is_new = state.paused_until.is_none_or(|paused_until| paused_until < until);
         if another || scope == ThrottleScope::Account {
             state.paused_until = state.paused_until.max(Some(until));
@@ -148,6 +148,10 @@ impl RateLimiter {
 }
 
 impl State {
+    fn suspicion(&self, now: Instant) -> Option<&Suspicion> {
+        self.suspicion.as_ref().filter(|suspicion| now < suspicion.until)
+    }
+
     /// Until when no part of this chat leaves, if that is so.
     fn blocked(&mut self, pace: Pace, lane: LaneId, now: Instant) -> Option<Instant> {
         if let Some(rate) = pace.chat
@@ -163,8 +167,8 @@ impl State {
 
     /// Until when nothing leaves in the whole channel, if that is so.
     fn channel_blocked(&mut self, pace: Pace, now: Instant) -> Option<Instant> {
-        let suspicion = self.suspicion.as_ref().filter(|of| now < of.until).map(|of| of.next_at);
-        if let Some(until) = self.paused_until.max(suspicion).filter(|until| now < *until) {
+        let shown_at = self.suspicion(now).map(|suspicion| suspicion.next_at);
+        if let Some(until) = self.paused_until.max(shown_at).filter(|until| now < *until) {
             return Some(until);
         }
         let until = match self.replicas.share(pace.channel?, now) {
@@ -176,7 +180,7 @@ impl State {
     }
 
     fn take_spare(&mut self, pace: Pace, lane: LaneId, now: Instant) -> bool {
-        if self.suspicion.is_some() || self.blocked(pace, lane, now).is_some() {
+        if self.suspicion(now).is_some() || self.blocked(pace, lane, now).is_some() {
             return false;
         }
         let is_spare = |window: &mut SlidingWindow, rate: Rate| window.spent(rate, now) < rate.count / 2;
@@ -336,7 +340,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_throttled_chat_holds_up_nobody_where_the_platform_does_not_say_whom_it_means() {
         let limiter = limiter(rate(30, 1), None);
-        let throttled = |lane| drop(limiter.throttled(lane, ThrottleScope::ChatOrAccount, 6 * SECOND));
+        let throttled = |lane| {
+            let _ = limiter.throttled(lane, ThrottleScope::ChatOrAccount, 6 * SECOND);
+        };
         throttled(A);
         throttled(A);
         assert_eq!(limiter.try_acquire(B), Ok(()));
