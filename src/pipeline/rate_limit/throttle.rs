@@ -31,8 +31,10 @@ const CAREFUL: f64 = 1.0;
 const LEAST: f64 = 1.0 / 60.0;
 /// A rate that was measured over less is no measure of a smaller one.
 const MEASURED_WITHIN: f64 = 2.0;
-/// Pauses after a 429 that doesn't say how long.
-const PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// The pause after a 429 that doesn't say how long, while calls work.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Pauses after one while nothing works.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_LONGEST: Duration = Duration::from_secs(60);
 /// After a pause in which nothing worked, one call shows whether something does by now. A 429 comes within this.
 const PROBE: Duration = Duration::from_secs(1);
@@ -61,7 +63,7 @@ struct Limit {
     rate: f64,
     throttled_at: Instant,
     paused_until: Instant,
-    /// One after the other, in which nothing worked. The next one is longer.
+    /// One after the other, before which nothing worked. The next one is longer.
     pauses: u32,
     next_at: Instant,
     is_probing: bool,
@@ -134,16 +136,16 @@ impl Throttle {
         let rate = self.rate(now);
         let taken = self.taken.number.saturating_sub(1);
         let pauses_before = self.limit.as_ref().map_or(0, |limit| limit.pauses);
-        let (pauses, taken, seconds) = match &self.limit {
-            Some(_) if taken == 0 => (pauses_before.saturating_add(1), 0, 0.0),
-            Some(_) => (1, taken, now.saturating_duration_since(self.taken.since).as_secs_f64().max(0.1)),
-            None => (1, taken.max(self.taken.before), 1.0),
+        let (taken, seconds) = match &self.limit {
+            Some(_) => (taken, now.saturating_duration_since(self.taken.since).as_secs_f64().max(0.1)),
+            None => (taken.max(self.taken.before), 1.0),
         };
-        let measured = f64::from(taken) / seconds.max(0.1);
+        let pauses = if taken > 0 { 0 } else { pauses_before.saturating_add(1) };
+        let measured = f64::from(taken) / seconds;
         let rate = match rate {
             None => ((1.0 - DECREASE) * measured).max(CAREFUL),
             // A pause in which nothing worked says nothing of the rate.
-            Some(rate) if pauses > 1 => rate,
+            Some(rate) if pauses > 0 => rate,
             Some(rate) => {
                 let decreased = rate * (1.0 - DECREASE * f64::from(self.replicas())).max(0.5);
                 let rate = match seconds < MEASURED_WITHIN {
@@ -154,7 +156,7 @@ impl Throttle {
                 rate.max(LEAST)
             }
         };
-        if pauses == 1 {
+        if pauses == 0 || self.limit.is_none() {
             self.taken = Taken { since: now, number: 0, before: 0 };
         } else {
             self.taken.number = 0;
@@ -166,7 +168,7 @@ impl Throttle {
             paused_until,
             pauses,
             next_at: paused_until,
-            is_probing: pauses > 1,
+            is_probing: pauses > 0,
             measured: Measured { taken, pauses_before },
         });
     }
@@ -200,7 +202,7 @@ impl Limit {
             let less = self.rate * f64::from(*taken - 1) / f64::from(*taken);
             self.rate = less.max(CAREFUL.min(self.rate));
             *taken -= 1;
-            if *taken == 0 && *pauses_before > 0 {
+            if *taken == 0 {
                 self.pauses = pauses_before.saturating_add(1);
                 self.is_probing = true;
                 self.paused_until = self.paused_until.max(self.throttled_at + pause(None, self.pauses));
@@ -213,7 +215,10 @@ impl Limit {
 }
 
 fn pause(retry_after: Option<Duration>, pauses: u32) -> Duration {
-    retry_after_or(retry_after, PAUSE_FIRST, PAUSE_LONGEST, pauses)
+    match pauses {
+        0 => retry_after_or(retry_after, PAUSE, PAUSE, 1),
+        _ => retry_after_or(retry_after, PAUSE_FIRST, PAUSE_LONGEST, pauses),
+    }
 }
 
 #[cfg(test)]
@@ -358,7 +363,7 @@ mod tests {
         assert!(outage.windows(2).take(8).all(|two| two[1] > two[0] / 2), "{outage:?}");
         for _ in 0..10 {
             let pause = pause(true);
-            assert!(pause <= 2 * PAUSE_FIRST, "{pause:?}");
+            assert!(pause <= 2 * PAUSE, "{pause:?}");
         }
     }
 
