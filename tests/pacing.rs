@@ -140,15 +140,50 @@ async fn a_429_of_one_telegram_chat_holds_up_no_other() {
     world.until(4, MessageState::Done).await;
 }
 
+/// Telegram's own pace, with 300 turns in flight and their typing signs. For 4 s everything is throttled.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_replicas_an_export_and_a_restart_keep_a_keys_rate_together() {
+async fn two_replicas_keep_telegrams_pace_and_a_429_of_the_account_stops_both() {
+    let url = database::server().url(&database::server().database().await);
+    let fleet = Fleet::start(2, Stores::Shared(url), CHANNELS).await;
+    let world = &fleet.world;
+    world.fini.change(Change { answer_delay_ms: Some(3000), ..Change::default() });
+    let begun = Instant::now();
+    for chat in 1..=300 {
+        let signed = senders::telegram_message(chat, 1, "hello");
+        let address = fleet.addresses()[usize::try_from(chat).unwrap() % 2];
+        let mut request = world.http.post(format!("http://{address}/webhooks/telegram")).body(signed.body);
+        for (name, value) in signed.headers {
+            request = request.header(name, value);
+        }
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    }
+    eventually("some are answered", SOON * 3, async || (world.outside.texts("").len() > 40).then_some(())).await;
+    let known = calls(world).len();
+    let refused = Refusal { times: usize::MAX, delivered: true, ..throttled("/send", "4") };
+    world.outside.refuse(refused);
+    let is_told = || calls(world).len() > known;
+    eventually("a call is throttled", SOON, async || is_told().then_some(())).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let throttled = calls(world).len() - known;
+    world.outside.stop_refusing();
+    world.until(300, MessageState::Done).await;
+    let calls = calls(world);
+    let signs = calls.iter().filter(|call| call.path.ends_with("sendChatAction")).count();
+    println!("{} calls, {signs} of them signs; {throttled} while the account was throttled", calls.len());
+    assert_paced(&calls, begun, 30, Duration::from_secs(1));
+    // The pace allows 90. Those that were under way, one of each replica that finds out whom Telegram means.
+    assert!(throttled <= 15, "{throttled} calls while the account was throttled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_replicas_an_export_and_a_restart_keep_a_keys_rate_together() {
     let url = database::server().url(&database::server().database().await);
     let rate = "[fini]\nrate = \"40/10s\"\n";
-    let mut fleet = Fleet::start(2, Stores::Shared(url), &format!("{rate}{CHANNELS}")).await;
+    let mut fleet = Fleet::start(4, Stores::Shared(url), &format!("{rate}{CHANNELS}")).await;
     let begun = jiff::Timestamp::now().as_millisecond();
     for number in 0..60 {
         let signed = senders::bridge_message(&format!("chat-{number}"), &format!("m{number}"), "hello");
-        let address = fleet.addresses()[number % 2];
+        let address = fleet.addresses()[number % 4];
         let mut request = fleet.world.http.post(format!("http://{address}/webhooks/bridge")).body(signed.body);
         for (name, value) in signed.headers {
             request = request.header(name, value);

@@ -292,7 +292,7 @@ fn compose(
     let rate = settings.fini.rate.0;
     let keys = secrets.into_iter().map(|secret| FiniKey {
         client: Arc::new(fini_client(settings, secret, http, clock)),
-        budget: CallBudget::new(rate, secret, store.clone()),
+        budget: CallBudget::new(rate, secret, store.clone(), replicas),
         settle: settings.fini.settle.0,
         max_in_flight: usize::try_from(settings.fini.max_in_flight).unwrap_or(usize::MAX),
     });

@@ -214,7 +214,11 @@ impl Outgoing<'_> {
             }
             SendError::Throttled { reason, after, scope } => {
                 let after = retry_after_or(after, RETRY_FIRST, RETRY_LONGEST, attempt);
-                channel.limiter.throttled(lease.lane, scope, after);
+                if channel.limiter.throttled(lease.lane, scope, after)
+                    && let Err(error) = self.deps.store.pause(&channel.name, after).await
+                {
+                    tracing::debug!(channel = %channel.name, %error, "other replicas were not told of the pause");
+                }
                 SendEnd::Deferred { after, reason, detail }
             }
             SendError::Credential { reason } => {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::FiniKey;
-use super::breaker::CircuitBreaker;
 use super::discovery::{Discovery, LIST_REACH, Search};
 use super::dispatch::ActiveLane;
 use super::mapping::Mapping;
@@ -43,7 +42,6 @@ pub struct Deps<'a> {
     pub store: &'a dyn Store,
     pub lane: &'a ActiveLane,
     pub key: &'a FiniKey,
-    pub breaker: &'a CircuitBreaker,
     pub discovery: &'a Discovery,
     pub mapping: &'a Mapping,
     pub metrics: &'a Metrics,
@@ -117,10 +115,6 @@ pub async fn lookup(deps: &Deps<'_>, turn: &Turn, now: Timestamp) -> Result<Foun
             None => Found::NothingYet(LookupNote::Missed),
         }),
         Err(ReadError::Failed { .. }) => Ok(Found::NothingYet(LookupNote::Missed)),
-        Err(ReadError::Throttled { retry_after }) => {
-            deps.breaker.on_throttled(retry_after);
-            Ok(Found::NothingYet(LookupNote::Unchanged))
-        }
         // No scope to read. A key that isn't known at all (401) waits for a person, and so does the question.
         Err(ReadError::Key { status: 403, .. }) if settled => Ok(Found::Undecidable {
             reason: "can_not_look",

@@ -54,7 +54,7 @@ pub struct FiniKey {
     pub client: Arc<dyn fini::Api>,
     pub settle: Duration,
     pub max_in_flight: usize,
-    /// `fini.rate`
+    /// When calls may be made.
     pub budget: CallBudget,
 }
 
@@ -91,7 +91,10 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// On the runtime that calls this.
-    pub fn start(deps: Deps) -> Self {
+    pub fn start(mut deps: Deps) -> Self {
+        for key in &mut deps.keys {
+            key.client = key.budget.watch(key.client.clone());
+        }
         let deps = Arc::new(deps);
         let (stop, abort, end) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let background = TaskTracker::new();
@@ -128,6 +131,7 @@ impl Pipeline {
         };
         let heartbeat = membership::keep_alive(store.clone(), current, deps.replicas.clone(), dispatcher);
         background.spawn(end.clone().run_until_cancelled_owned(heartbeat));
+        background.spawn(end.clone().run_until_cancelled_owned(rate_limit::keep_pauses(deps.clone())));
         if store.is_shared() {
             let waiters = deps.waiters.clone();
             let watch = {

@@ -230,11 +230,13 @@ impl Turns {
         let call =
             Call { reference: noted, sender_ref: self.counts_for(step, &turn), limits: channel.conversations.limits() };
         failpoint::reach("turn.planned");
+        let waited = step.now.since(turn.received_at);
         let mut permit = match permit {
             Some(permit) => permit,
             None => {
                 let begun = Instant::now();
-                let Some(permit) = lane.unless_stopping(step.key.budget.acquire(Priority::Turn)).await else {
+                let Some(permit) = lane.unless_stopping(step.key.budget.acquire_after(Priority::Turn, waited)).await
+                else {
                     // Nothing is written down yet: another replica may wait just as well.
                     return self.release(lane, when_needed(channel)).await;
                 };
@@ -257,7 +259,13 @@ impl Turns {
         }
         lane.fresh().await;
         while !permit.is_fresh() {
-            permit = step.key.budget.acquire(Priority::Turn).await;
+            let again = lane.unless_stopping(step.key.budget.acquire_after(Priority::Turn, waited)).await;
+            let Some(again) = again else {
+                let (store, lease) = (&self.deps.store, &lane.lease);
+                retry_until_written(|| store.reopen(lease, turn.id, Duration::ZERO, "fini_rate")).await?;
+                return Ok(None);
+            };
+            permit = again;
             lane.fresh().await;
         }
         carried.uncalled = None;
@@ -319,8 +327,8 @@ impl Turns {
                 let after = backoff(RETRY_FIRST, RETRY_LONGEST, turn.asked.saturating_add(1));
                 retry_until_written(|| store.reopen(lease, turn.id, after, reason)).await?;
             }
-            AskError::Throttled { retry_after } => {
-                breaker.on_throttled(retry_after);
+            // The key's budget knows of it: the next call waits there.
+            AskError::Throttled { .. } => {
                 retry_until_written(|| store.reopen(lease, turn.id, Duration::ZERO, "fini_429")).await?;
             }
             AskError::Key { status, .. } => {
@@ -347,7 +355,6 @@ impl Turns {
             store: self.deps.store.as_ref(),
             lane: step.lane,
             key: step.key,
-            breaker: &step.group.breaker,
             discovery: step.discovery,
             mapping: &self.mapping,
             metrics: &self.deps.metrics,

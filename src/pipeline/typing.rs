@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::channel::Channel;
 use crate::domain::id::LaneId;
 use crate::domain::message::Role;
+use crate::platform::SendError;
 use crate::store::Turn;
 
 pub async fn with_typing<T>(channel: &Channel, lane: LaneId, turn: &Turn, answer: impl Future<Output = T>) -> T {
@@ -19,13 +20,19 @@ pub async fn with_typing<T>(channel: &Channel, lane: LaneId, turn: &Turn, answer
 }
 
 /// Signs take only what the channel's pace leaves over: one that finds nothing is tried again before long.
+/// A 429 for one counts as one for a reply does.
 async fn keep_typing(channel: &Channel, lane: LaneId, turn: &Turn, lasts: Duration) -> Infallible {
     loop {
-        if channel.limiter.acquire_spare(lane) {
-            channel.platform.typing(&turn.address).await;
-            tokio::time::sleep(lasts).await;
+        let pause = if !channel.limiter.acquire_spare(lane) {
+            lasts / 4
+        } else if let Err(SendError::Throttled { after, scope, .. }) = channel.platform.typing(&turn.address).await {
+            // The other replicas hear of it from the first reply that is throttled, or find out likewise.
+            let after = after.unwrap_or(lasts);
+            channel.limiter.throttled(lane, scope, after);
+            after.max(lasts)
         } else {
-            tokio::time::sleep(lasts / 4).await;
-        }
+            lasts
+        };
+        tokio::time::sleep(pause).await;
     }
 }

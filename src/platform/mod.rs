@@ -330,8 +330,10 @@ pub trait Platform: Send + Sync + 'static {
     /// What the platform documents; a channel may have its own.
     fn pace(&self) -> Pace;
 
-    /// Shows that somebody is writing. Failures don't matter.
-    async fn typing(&self, _address: &Address) {}
+    /// Shows that somebody is writing. Of its failures only [`SendError::Throttled`] matters.
+    async fn typing(&self, _address: &Address) -> Result<(), SendError> {
+        Ok(())
+    }
 
     /// How long a typing sign stays; `None` where there is none.
     fn typing_lasts(&self) -> Option<Duration> {

@@ -4,6 +4,8 @@
 //! A store keeps one ledger for each budget, and changes it in one transaction. What is granted has to be used within a
 //! short time, and counts until a window's length after the end of that time: so it counts wherever in that time it was
 //! used, and no replica has to know of the others.
+//!
+//! Beside them stand the pauses of channels, which all replicas keep.
 
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Result;
 use crate::domain::clock::Timestamp;
-use crate::domain::id::BudgetKey;
+use crate::domain::id::{BudgetKey, ChannelName};
 
 /// A ledger has no more entries than this for a window's length: what is granted within this part of it is one entry.
 const ENTRIES: i64 = 64;
@@ -22,6 +24,12 @@ const ENTRIES: i64 = 64;
 pub trait Budgets: Send + Sync + 'static {
     /// Grants as much of each request as the budget has, in their order.
     async fn spend(&self, spending: &Spending) -> Result<Vec<Grant>>;
+
+    /// The platform takes nothing of this channel for so long, from whichever replica.
+    async fn pause(&self, channel: &ChannelName, time: Duration) -> Result<()>;
+
+    /// The channels that are paused, and for how long.
+    async fn pauses(&self) -> Result<Vec<(ChannelName, Duration)>>;
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +65,17 @@ pub(crate) struct Ledger(Vec<Entry>);
 struct Entry(i64, u32);
 
 impl Ledger {
+    /// A ledger of nothing but the end of a pause.
+    pub(crate) fn pause(&mut self, until: Timestamp) {
+        let until = self.0.iter().map(|entry| entry.0).fold(until.as_millis(), i64::max);
+        self.0 = vec![Entry(until, 0)];
+    }
+
+    pub(crate) fn paused_for(&self, now: Timestamp) -> Duration {
+        let until = self.0.iter().map(|entry| entry.0).max().unwrap_or_default();
+        Duration::from_millis(u64::try_from(until.saturating_sub(now.as_millis())).unwrap_or_default())
+    }
+
     pub(crate) fn spend(&mut self, spending: &Spending, now: Timestamp) -> Vec<Grant> {
         let (now, window) = (now.as_millis(), millis(spending.window).max(1));
         let part = (window / ENTRIES).max(1);

@@ -367,7 +367,7 @@ async fn registering_checking_and_typing_use_the_calls_for_it() {
     let done = connector.register("https://a.example/webhooks/t").await.unwrap();
     assert!(matches!(done, Registration::Done(_)));
     assert_eq!(connector.check().await.unwrap().unwrap(), "bot @acme_help_bot (6111111111), webhook set, 3 waiting");
-    connector.typing(&Address(json!({ "chat_id": GROUP, "message_thread_id": 77, "reply_to": 1 }))).await;
+    connector.typing(&Address(json!({ "chat_id": GROUP, "message_thread_id": 77, "reply_to": 1 }))).await.unwrap();
     let typing = stub.seen().pop().unwrap();
     assert_eq!(typing.json(), json!({ "chat_id": GROUP, "message_thread_id": 77, "action": "typing" }));
     assert_eq!(connector.typing_lasts(), Some(Duration::from_secs(4)));

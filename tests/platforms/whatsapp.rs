@@ -323,7 +323,7 @@ async fn registering_checking_and_typing_use_the_calls_for_it() {
     let done = connector.register("https://a.example/webhooks/w").await.unwrap();
     assert!(matches!(done, Registration::Done(_)));
     assert_eq!(connector.check().await.unwrap().unwrap(), "ACME (+1 555-078-3881)");
-    connector.typing(&Address(json!({ "to": "1", "message_id": "wamid.IN" }))).await;
+    connector.typing(&Address(json!({ "to": "1", "message_id": "wamid.IN" }))).await.unwrap();
     let typing = stub.seen().pop().unwrap();
     assert!(server(&typing).is_ok());
     assert_eq!(typing.json()["message_id"], "wamid.IN");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fini_bridge::domain::id::BudgetKey;
+use fini_bridge::domain::id::{BudgetKey, ChannelName};
 use fini_bridge::store::Store;
 use fini_bridge::store::budgets::{Grant, Request, Spending};
 
@@ -28,6 +28,23 @@ promises! {
         let all: u32 = futures::future::join_all(all).await.into_iter().sum();
         assert_eq!(all, 95);
         assert_eq!(numbers(&spend(here, "another", &[(95, 95)]).await), [95], "another key has its own");
+    }
+
+    async fn a_pause_of_a_channel_is_known_to_all_who_share_the_store_and_never_made_shorter(world: World) {
+        let (here, there) = (world.store.as_ref(), world.beside().await);
+        let (shop, other) = (ChannelName::new("shop"), ChannelName::new("other"));
+        here.pause(&shop, MINUTE).await.unwrap();
+        there.pause(&shop, MINUTE / 2).await.unwrap();
+        there.pause(&other, MINUTE / 2).await.unwrap();
+        let mut pauses = there.pauses().await.unwrap();
+        pauses.sort();
+        assert_eq!(pauses.iter().map(|(channel, _)| channel.as_str()).collect::<Vec<_>>(), ["other", "shop"]);
+        assert!(pauses[1].1 > MINUTE / 2 && pauses[1].1 <= MINUTE, "{pauses:?}");
+        world.pass(MINUTE * 3 / 4).await;
+        let pauses = world.store.pauses().await.unwrap();
+        assert!(pauses.len() == 1 && pauses[0].0 == shop, "{pauses:?}");
+        world.pass(MINUTE).await;
+        assert!(world.store.pauses().await.unwrap().is_empty());
     }
 
     async fn a_restart_does_not_begin_a_budget_anew(world: World) {

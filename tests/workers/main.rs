@@ -5,7 +5,9 @@
 mod steady;
 mod world;
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fini_bridge::domain::span::Rate;
@@ -122,6 +124,71 @@ async fn a_429_stops_all_of_the_key_for_as_long_as_it_says_and_no_longer() {
     world.say("b", "second").await;
     let sent = world.delivered(2).await;
     assert!(sent.iter().all(|sent| sent.at > 20.0 && sent.at < 22.0), "{sent:?}");
+}
+
+/// Takes so many calls a second, and as many at once.
+struct Bucket {
+    per_second: f64,
+    tokens: f64,
+    at: f64,
+}
+
+impl Bucket {
+    fn takes(&mut self, at: f64) -> bool {
+        self.tokens = (self.tokens + (at - self.at) * self.per_second).min(self.per_second);
+        self.at = at;
+        let takes = self.tokens >= 1.0;
+        self.tokens -= if takes { 1.0 } else { 0.0 };
+        takes
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fini_that_takes_ten_calls_a_second_and_does_not_say_so_is_asked_nearly_ten_and_seldom_more() {
+    let world = Arc::new(World::start_with(Setup { max_in_flight: 512, ..Setup::default() }).await);
+    let bucket = Mutex::new(Bucket { per_second: 10.0, tokens: 10.0, at: 0.0 });
+    let asked: Arc<Mutex<Vec<(f64, bool)>>> = Arc::default();
+    world.fini.answers({
+        let asked = asked.clone();
+        move |question, _| {
+            let takes = bucket.lock().unwrap().takes(question.at);
+            asked.lock().unwrap().push((question.at, takes));
+            match takes {
+                true => (3 * SECOND, Ok(())),
+                false => (SECOND / 100, Err(AskError::Throttled { retry_after: None })),
+            }
+        }
+    });
+    // 300 people, each of whom writes again when they have their answer.
+    let mut said = HashMap::new();
+    for number in 0..300 {
+        said.insert(format!("chat {number}"), (1, world.now()));
+        world.say(&format!("chat {number}"), "question 1").await;
+    }
+    let (mut seen, mut longest) = (0, 0.0_f64);
+    while world.now() < 90.0 {
+        let sent = world.platform.sent();
+        for answer in &sent[seen..] {
+            let (number, since) = said.get_mut(&answer.chat).unwrap();
+            longest = longest.max(answer.at - *since);
+            (*number, *since) = (*number + 1, world.now());
+            world.say(&answer.chat, &format!("question {number}")).await;
+        }
+        seen = sent.len();
+        tokio::time::sleep(SECOND / 10).await;
+    }
+    let asked = asked.lock().unwrap();
+    let within: Vec<_> = asked.iter().filter(|(at, _)| (30.0..90.0).contains(at)).collect();
+    let throttled = within.iter().filter(|(_, takes)| !takes).count();
+    let answered = world.platform.sent().iter().filter(|sent| (30.0..90.0).contains(&sent.at)).count();
+    let waiting = said.values().map(|(_, since)| world.now() - since).fold(0.0, f64::max);
+    println!(
+        "{answered} answers in 60 s, {throttled} of {} calls throttled; waited {longest:.1} s, {waiting:.1} s",
+        within.len()
+    );
+    assert!(answered >= 9 * 60, "{answered} answers in 60 s");
+    assert!(throttled * 10 <= within.len(), "{throttled} of {} calls", within.len());
+    assert!(longest.max(waiting) < 45.0, "a chat waited for {longest} s, another has for {waiting} s");
 }
 
 #[tokio::test(start_paused = true)]

@@ -125,6 +125,8 @@ pass_on! { Outbox {
 
 pass_on! { Budgets {
     fn spend(spending: &Spending) -> Vec<Grant>;
+    fn pause(channel: &ChannelName, time: Duration) -> ();
+    fn pauses() -> Vec<(ChannelName, Duration)>;
 } }
 
 pass_on! { Responses {

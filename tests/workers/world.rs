@@ -87,7 +87,7 @@ impl World {
             keep: 30 * 24 * 3600 * SECOND,
             key: 0,
         };
-        let budget = CallBudget::new(setup.rate, &Secret::new("key"), store.clone());
+        let budget = CallBudget::new(setup.rate, &Secret::new("key"), store.clone(), &watch::channel(1).1);
         let key = FiniKey { client: fini.clone(), settle: 4 * SECOND, max_in_flight: setup.max_in_flight, budget };
         let deps = Deps {
             store: store.clone(),

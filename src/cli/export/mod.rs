@@ -89,7 +89,9 @@ pub async fn run(arguments: Arguments) -> Outcome {
         None => None,
     };
     for workspace in workspaces {
-        let budget = store.as_ref().map(|store| CallBudget::new(rate, &workspace.key, store.clone()));
+        let budget = store
+            .as_ref()
+            .map(|store| CallBudget::new(rate, &workspace.key, store.clone(), &tokio::sync::watch::channel(1).1));
         let budget = budget.unwrap_or_else(CallBudget::unlimited);
         let mut walk = Walk::new(workspace.client, budget, &query, &span, begun);
         while let Some(page) = walk.next(&mut seen, &mut |wait| bar.set_message(wait.to_owned())).await? {

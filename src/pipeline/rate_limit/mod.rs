@@ -2,10 +2,13 @@
 //! ([`RateLimiter`]), calls to Fini ([`CallBudget`]).
 
 mod calls;
+mod pauses;
 mod replicas;
 mod sends;
+mod throttle;
 mod window;
 
 pub use calls::{CallBudget, Permit, Priority};
+pub(super) use pauses::keep_pauses;
 pub use sends::{RateLimiter, Wait};
 pub use window::SlidingWindow;

@@ -19,6 +19,9 @@ use crate::platform::{Pace, ThrottleScope};
 /// so many.
 const CHATS: usize = 1024;
 
+/// A platform says within this whether it takes a part, mostly. Otherwise the next one shows it.
+const SHOWN_WITHIN: Duration = Duration::from_secs(1);
+
 /// There is no token now; about this long from now there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait(pub Duration);
@@ -36,8 +39,15 @@ struct State {
     look_through_at: usize,
     replicas: Replicas,
     paused_until: Option<Instant>,
-    /// A chat that was throttled, until when, and whether that is the account's limit isn't known.
-    throttled: Option<(LaneId, Instant)>,
+    suspicion: Option<Suspicion>,
+}
+
+/// A chat was throttled, and whether that is the account's limit isn't known: what is sent to others shows it, one part
+/// after the other until something was taken.
+struct Suspicion {
+    lane: LaneId,
+    until: Instant,
+    next_at: Instant,
 }
 
 impl RateLimiter {
@@ -49,7 +59,7 @@ impl RateLimiter {
             look_through_at: CHATS,
             replicas: Replicas::new(live, Instant::now()),
             paused_until: None,
-            throttled: None,
+            suspicion: None,
         };
         Self { pace, state: Mutex::new(state) }
     }
@@ -79,11 +89,12 @@ impl RateLimiter {
         if state.channel_blocked(self.pace, now).is_some() {
             return 0;
         }
+        let at_most = if state.suspicion(now).is_some() { 1 } else { usize::MAX };
         match self.pace.channel.map(|rate| state.replicas.share(rate, now)) {
-            None => usize::MAX,
+            None => at_most,
             Some(Share::Of(rate)) => {
                 let left = rate.count.saturating_sub(state.channel.spent(rate, now));
-                usize::try_from(left).unwrap_or(usize::MAX)
+                usize::try_from(left).unwrap_or(usize::MAX).min(at_most)
             }
             Some(Share::NotBefore(_)) => 0,
         }
@@ -105,26 +116,42 @@ impl RateLimiter {
     }
 
     /// The platform throttled a part of this chat. Where that concerns the account, nothing leaves for so long, typing
-    /// signs neither.
-    pub fn throttled(&self, lane: LaneId, scope: ThrottleScope, time: Duration) {
+    /// signs neither. True: so it is, and the other replicas should know.
+    pub fn throttled(&self, lane: LaneId, scope: ThrottleScope, time: Duration) -> bool {
         let now = Instant::now();
-        let Ok(mut state) = self.state.lock() else { return };
-        let another = state.throttled.is_some_and(|(other, until)| other != lane && now < until);
-        let until = now.checked_add(time);
+        let (Ok(mut state), Some(until)) = (self.state.lock(), now.checked_add(time)) else { return false };
+        let another = state.suspicion(now).is_some_and(|suspicion| suspicion.lane != lane);
+        let is_new = state.paused_until.is_none_or(|paused_until| paused_until < until);
         if another || scope == ThrottleScope::Account {
-            state.paused_until = state.paused_until.max(until);
+            state.paused_until = state.paused_until.max(Some(until));
+            state.suspicion = None;
+            return is_new;
         }
-        state.throttled = until.map(|until| (lane, until));
+        match &mut state.suspicion {
+            Some(known) if known.lane == lane => known.until = known.until.max(until),
+            suspicion => *suspicion = Some(Suspicion { lane, until, next_at: now }),
+        }
+        false
+    }
+
+    /// Another replica was told that the account is throttled.
+    pub fn pause(&self, time: Duration) {
+        let Ok(mut state) = self.state.lock() else { return };
+        state.paused_until = state.paused_until.max(Instant::now().checked_add(time));
     }
 
     /// The platform took a part: who was throttled before was so alone.
     pub fn taken(&self) {
         let Ok(mut state) = self.state.lock() else { return };
-        state.throttled = None;
+        state.suspicion = None;
     }
 }
 
 impl State {
+    fn suspicion(&self, now: Instant) -> Option<&Suspicion> {
+        self.suspicion.as_ref().filter(|suspicion| now < suspicion.until)
+    }
+
     /// Until when no part of this chat leaves, if that is so.
     fn blocked(&mut self, pace: Pace, lane: LaneId, now: Instant) -> Option<Instant> {
         if let Some(rate) = pace.chat
@@ -140,7 +167,8 @@ impl State {
 
     /// Until when nothing leaves in the whole channel, if that is so.
     fn channel_blocked(&mut self, pace: Pace, now: Instant) -> Option<Instant> {
-        if let Some(until) = self.paused_until.filter(|until| now < *until) {
+        let shown_at = self.suspicion(now).map(|suspicion| suspicion.next_at);
+        if let Some(until) = self.paused_until.max(shown_at).filter(|until| now < *until) {
             return Some(until);
         }
         let until = match self.replicas.share(pace.channel?, now) {
@@ -152,7 +180,7 @@ impl State {
     }
 
     fn take_spare(&mut self, pace: Pace, lane: LaneId, now: Instant) -> bool {
-        if self.blocked(pace, lane, now).is_some() {
+        if self.suspicion(now).is_some() || self.blocked(pace, lane, now).is_some() {
             return false;
         }
         let is_spare = |window: &mut SlidingWindow, rate: Rate| window.spent(rate, now) < rate.count / 2;
@@ -173,6 +201,9 @@ impl State {
     }
 
     fn spend(&mut self, pace: Pace, lane: LaneId, now: Instant) {
+        if let Some(suspicion) = &mut self.suspicion {
+            suspicion.next_at = now + SHOWN_WITHIN;
+        }
         if let Some(rate) = pace.channel {
             self.channel.spend(rate, now);
         }
@@ -309,11 +340,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_throttled_chat_holds_up_nobody_where_the_platform_does_not_say_whom_it_means() {
         let limiter = limiter(rate(30, 1), None);
-        let throttled = |lane| limiter.throttled(lane, ThrottleScope::ChatOrAccount, 6 * SECOND);
+        let throttled = |lane| {
+            let _ = limiter.throttled(lane, ThrottleScope::ChatOrAccount, 6 * SECOND);
+        };
         throttled(A);
         throttled(A);
         assert_eq!(limiter.try_acquire(B), Ok(()));
+        assert_eq!(limiter.try_acquire(LaneId(3)), Err(Wait(SHOWN_WITHIN)), "one shows whether the account is meant");
+        assert!(!limiter.acquire_spare(LaneId(3)));
         limiter.taken();
+        assert!(limiter.acquire_spare(LaneId(3)));
         throttled(B);
         assert_eq!(limiter.try_acquire(LaneId(3)), Ok(()), "something was taken in between");
         throttled(A);

@@ -232,11 +232,16 @@ impl Platform for Protocol {
         super::PACE
     }
 
-    async fn typing(&self, address: &Address) {
-        if self.typing.is_some() {
-            let id = PartId::generate();
-            let part = Part(json!({ "type": "typing" }));
-            let _ = self.post(id, &callback(&part, id, address)).await;
+    async fn typing(&self, address: &Address) -> Result<(), SendError> {
+        if self.typing.is_none() {
+            return Ok(());
+        }
+        let id = PartId::generate();
+        let part = Part(json!({ "type": "typing" }));
+        let response = self.post(id, &callback(&part, id, address)).await?;
+        match response.status.is_success() {
+            true => Ok(()),
+            false => Err(SendError::from_status(&response, self.clock.now())),
         }
     }
 

@@ -352,10 +352,12 @@ impl Platform for Slack {
     }
 
     /// In a thread. A direct chat without one has no such sign.
-    async fn typing(&self, address: &Address) {
+    /// Slack limits each method by itself: a 429 here says nothing of replies.
+    async fn typing(&self, address: &Address) -> Result<(), SendError> {
         if let Some(body) = agent_view::status(address) {
             let _ = self.call("assistant.threads.setStatus", &body).await;
         }
+        Ok(())
     }
 
     fn typing_lasts(&self) -> Option<Duration> {

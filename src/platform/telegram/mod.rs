@@ -318,10 +318,9 @@ impl Platform for Telegram {
         PACE
     }
 
-    async fn typing(&self, address: &Address) {
-        if let Some(body) = wire::typing(address) {
-            let _ = self.call("sendChatAction", &body).await;
-        }
+    async fn typing(&self, address: &Address) -> Result<(), SendError> {
+        let Some(body) = wire::typing(address) else { return Ok(()) };
+        self.ask("sendChatAction", &body).await.map(drop)
     }
 
     fn typing_lasts(&self) -> Option<Duration> {

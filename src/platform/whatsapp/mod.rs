@@ -343,17 +343,15 @@ impl Platform for WhatsApp {
     }
 
     /// Also marks the message as read: the call does both or neither.
-    async fn typing(&self, address: &Address) {
-        if let Some(id) = address.0.get("message_id").and_then(Value::as_str) {
-            let _ = self
-                .post_message(&json!({
-                    "messaging_product": "whatsapp",
-                    "status": "read",
-                    "message_id": id,
-                    "typing_indicator": { "type": "text" },
-                }))
-                .await;
-        }
+    async fn typing(&self, address: &Address) -> Result<(), SendError> {
+        let Some(id) = address.0.get("message_id").and_then(Value::as_str) else { return Ok(()) };
+        let body = json!({
+            "messaging_product": "whatsapp",
+            "status": "read",
+            "message_id": id,
+            "typing_indicator": { "type": "text" },
+        });
+        self.post_message(&body).await.map(drop).map_err(|failure| failure.error)
     }
 
     fn typing_lasts(&self) -> Option<Duration> {

@@ -80,6 +80,8 @@ macro_rules! impl_steps {
 
         one_step_each! { $store, $by, Budgets {
             write fn spend(spending: &Spending) -> Vec<Grant> = |tx| budgets::spend(tx, &spending);
+            write fn pause(channel: &ChannelName, time: Duration) -> () = |tx| budgets::pause(tx, &channel, time);
+            read fn pauses() -> Vec<(ChannelName, Duration)> = |tx| budgets::pauses(tx);
         } }
 
         one_step_each! { $store, $by, Operations {

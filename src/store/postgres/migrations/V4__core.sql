@@ -77,6 +77,7 @@ CREATE INDEX messages_failed ON fini_bridge.messages (state, channel, seq) WHERE
 
 -- What was spent of the budgets that all who share the store keep: ledger is a JSON list of [until when it may be used,
 -- in milliseconds, how much]. key: which, as a keyed hash. Its row is rewritten often.
+-- Or pause/ and a channel, and until when it is paused.
 CREATE TABLE fini_bridge.budgets (
     key    text PRIMARY KEY,
     ledger text NOT NULL

@@ -35,7 +35,7 @@ CREATE INDEX messages_unfinished ON messages (state, channel, seq, dormant, ende
 CREATE INDEX messages_failed ON messages (state, channel, seq) WHERE state IN ('failed', 'held');
 
 -- What was spent of the budgets that all who share the store keep: ledger is a JSON list of [until when it may be used,
--- in milliseconds, how much]. key: which, as a keyed hash.
+-- in milliseconds, how much]. key: which, as a keyed hash. Or pause/ and a channel, and until when it is paused.
 CREATE TABLE budgets (
     key    TEXT PRIMARY KEY,
     ledger TEXT NOT NULL
