@@ -479,8 +479,8 @@ async fn in_a_thread_slack_shows_that_the_bot_is_at_work() {
     let case = case();
     let stub = strict(server);
     let connector = case.connector(&[case.secret], &stub.url);
-    connector.typing(&(case.address)()).await;
-    connector.typing(&Address(json!({ "channel": "D00FAKEDM001", "thread_ts": null }))).await;
+    connector.typing(&(case.address)()).await.unwrap();
+    connector.typing(&Address(json!({ "channel": "D00FAKEDM001", "thread_ts": null }))).await.unwrap();
     let seen = stub.seen();
     let [sign] = seen.as_slice() else { panic!("{seen:?}") };
     assert!(server(sign).is_ok());

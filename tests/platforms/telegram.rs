@@ -298,7 +298,7 @@ async fn each_kind_of_chat_is_answered_where_its_readers_are_and_nobody_else() {
     assert_eq!(seen[3]["result"]["input_message_content"]["message_text"], "Hi <b>you</b>");
     let before = stub.seen().len();
     for address in &addresses {
-        connector.typing(address).await;
+        connector.typing(address).await.unwrap();
     }
     let signs: Vec<Value> = stub.seen()[before..].iter().map(Request::json).collect();
     let business = json!({ "chat_id": 7_700_112_233_i64, "business_connection_id": "Y7bC", "action": "typing" });

@@ -2,11 +2,11 @@
 //! The promises of the trait are in `tests/store`.
 
 use std::collections::BTreeSet;
-use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::future::LocalBoxFuture;
 use serde_json::{Map, json};
 use tempfile::TempDir;
 
@@ -308,11 +308,10 @@ async fn webhooks_go_before_a_backlog_of_other_writes_and_both_go_on() {
             Ok(())
         }
     };
-    let mut waiting: Vec<Pin<Box<dyn Future<Output = Result<(), StoreError>>>>> =
-        vec![Box::pin(store.write(move |_| {
-            let _ = gate.lock().unwrap().recv();
-            Ok(())
-        }))];
+    let mut waiting: Vec<LocalBoxFuture<'_, Result<(), StoreError>>> = vec![Box::pin(store.write(move |_| {
+        let _ = gate.lock().unwrap().recv();
+        Ok(())
+    }))];
     waiting.extend((0..1000).map(|_| Box::pin(store.writer.write(write("step"))) as _));
     waiting.extend((0..40).map(|_| Box::pin(store.writer.accept(write("webhook"))) as _));
     let all = futures::future::join_all(waiting);
